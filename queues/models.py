@@ -1,0 +1,339 @@
+"""What is stored: queues with their limits, executions, workers, keys, and every change of a limit.
+
+The engine writes these tables with the statements in `queues/sql/`; the models are for migrations,
+the admin and reads. Invariants live here as constraints, so that no code path can break them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+
+class RawJSONField(models.TextField):
+    """JSON kept exactly as it was sent (`json`, not `jsonb`): checked at the door, never parsed again."""
+
+    def db_type(self, connection: Any) -> str:
+        return "json"
+
+
+class Queue(models.Model):
+    """A named line with a limit. Limit and pause are columns of the one row that a claim locks."""
+
+    name = models.CharField(max_length=200, unique=True)
+    declared_limit = models.PositiveIntegerField(null=True, blank=True)  # empty = unlimited
+    declared_by = models.CharField(max_length=300, blank=True, default="")  # worker or client, and place in code
+    declared_at = models.DateTimeField(null=True, blank=True)
+
+    overridden = models.BooleanField(default=False)
+    override_limit = models.PositiveIntegerField(null=True, blank=True)  # empty while overridden = unlimited
+    override_reason = models.CharField(max_length=500, blank=True, default="")
+    override_by = models.CharField(max_length=150, blank=True, default="")
+    override_at = models.DateTimeField(null=True, blank=True)
+    override_until = models.DateTimeField(null=True, blank=True)
+
+    effective_limit = models.GeneratedField(
+        expression=models.Case(
+            models.When(overridden=True, then="override_limit"), default="declared_limit"
+        ),
+        output_field=models.PositiveIntegerField(null=True),
+        db_persist=True,
+    )
+
+    paused = models.BooleanField(default=False)
+    paused_reason = models.CharField(max_length=500, blank=True, default="")
+    paused_by = models.CharField(max_length=150, blank=True, default="")
+    paused_at = models.DateTimeField(null=True, blank=True)
+    paused_until = models.DateTimeField(null=True, blank=True)
+
+    version = models.PositiveBigIntegerField(default=1)  # +1 with every change of limit or pause
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (
+            models.CheckConstraint(
+                name="queue_override_limit_only_while_overridden",
+                condition=Q(overridden=True) | Q(override_limit__isnull=True, override_until__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="queue_pause_is_dated", condition=Q(paused=False) | Q(paused_at__isnull=False)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Declaration(models.Model):
+    """What one worker (by its name, not its process) last declared for a queue."""
+
+    queue = models.ForeignKey(Queue, on_delete=models.CASCADE, related_name="declarations")
+    worker_name = models.CharField(max_length=200)
+    limit = models.PositiveIntegerField(null=True, blank=True)
+    place = models.CharField(max_length=300, blank=True, default="")  # file:line
+    changed_at = models.DateTimeField()  # when this worker's declaration last changed
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("queue", "worker_name"), name="declaration_one_per_worker"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.worker_name}: {self.limit}"
+
+
+class Change(models.Model):
+    """One change of a limit or a pause: who, when, from, to, why, through what. Never edited."""
+
+    class Kind(models.TextChoices):
+        DECLARED = "declared", "declared limit"
+        OVERRIDE = "override", "override"
+        PAUSE = "pause", "pause"
+
+    class Through(models.TextChoices):
+        PAGE = "page", "page"
+        ADMIN = "admin", "admin"
+        REST = "rest", "REST"
+        COMMAND = "command", "command line"
+        WORKER = "worker", "worker"
+        SERVER = "server", "server"
+
+    queue = models.ForeignKey(Queue, on_delete=models.CASCADE, related_name="changes")
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    before = models.CharField(max_length=40)  # "5", "unlimited", "none", "paused", "running"
+    after = models.CharField(max_length=40)
+    actor = models.CharField(max_length=200)
+    reason = models.CharField(max_length=500, blank=True, default="")
+    through = models.CharField(max_length=10, choices=Through.choices)
+    until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-at", "-id")
+        indexes = (models.Index(fields=("queue", "-at"), name="change_by_queue"),)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.before} → {self.after}"
+
+
+class Worker(models.Model):
+    """A worker process and its lease: what holds slots is alive until `lease_until`, not longer."""
+
+    class State(models.TextChoices):
+        ALIVE = "alive", "alive"
+        DRAINING = "draining", "draining"
+        LEFT = "left", "left"
+        LOST = "lost", "lost"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=200)
+    host = models.CharField(max_length=200, blank=True, default="")
+    pid = models.PositiveIntegerField(null=True, blank=True)
+    sdk_version = models.CharField(max_length=50, blank=True, default="")
+    max_concurrent = models.PositiveIntegerField(default=100)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.ALIVE)
+    key_name = models.CharField(max_length=100, blank=True, default="")  # API key used, empty in local mode
+    registered_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField()
+    lease_until = models.DateTimeField()
+    left_at = models.DateTimeField(null=True, blank=True)
+    # The last claim that was handed out, so that a repeated exchange returns it again.
+    claim_seq = models.BigIntegerField(default=0)
+    claim_token = models.UUIDField(null=True, blank=True)
+    claim_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-registered_at",)
+        indexes = (
+            models.Index(
+                fields=("lease_until",), name="worker_alive", condition=Q(state__in=("alive", "draining"))
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Registration(models.Model):
+    """A (queue, workflow) pair that a worker serves. It gets nothing else."""
+
+    worker = models.ForeignKey(Worker, on_delete=models.CASCADE, related_name="registrations")
+    queue = models.ForeignKey(Queue, on_delete=models.CASCADE, related_name="registrations")
+    workflow = models.CharField(max_length=200)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("worker", "queue", "workflow"), name="registration_once"),
+        )
+        indexes = (models.Index(fields=("queue", "workflow"), name="registration_by_pair"),)
+
+    def __str__(self) -> str:
+        return self.workflow
+
+
+class Status(models.TextChoices):
+    SCHEDULED = "scheduled", "scheduled"
+    QUEUED = "queued", "queued"
+    RUNNING = "running", "running"
+    CANCELLING = "cancelling", "cancelling"
+    WAITING = "waiting", "waiting"
+    COMPLETED = "completed", "completed"
+    FAILED = "failed", "failed"
+    CANCELLED = "cancelled", "cancelled"
+
+
+HELD = (Status.RUNNING, Status.CANCELLING)  # holds a slot
+FINAL = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+
+
+class Execution(models.Model):
+    """One run of a workflow: the hot table.
+
+    Every index costs a write per status change, so there are few, and all but the key are partial. The
+    row holds its last claim; earlier ones are copied to `Holding` when the next one begins. No foreign
+    keys: a check per row costs more than the insert, and queues are never deleted while they hold work.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)  # UUIDv7: ordered by time
+    queue = models.ForeignKey(
+        Queue, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="executions"
+    )
+    workflow = models.CharField(max_length=200)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
+    place = models.DateTimeField()  # enqueue time − priority seconds; never changes but by a retry by hand
+    priority = models.IntegerField(default=0)  # seconds of head start, −1,000,000 to 1,000,000
+    enqueued_at = models.DateTimeField()
+    due_at = models.DateTimeField(null=True, blank=True)  # scheduled: not before
+
+    payload = RawJSONField(null=True, blank=True)
+    result = RawJSONField(null=True, blank=True)
+    error = RawJSONField(null=True, blank=True)  # {"type", "message", "traceback"?, "reason"?}
+
+    attempt = models.PositiveIntegerField(default=0)  # tries begun
+    max_attempts = models.PositiveIntegerField(default=1)
+    losses = models.PositiveIntegerField(default=0)  # tries that ended with their worker
+
+    # the last claim
+    worker_id = models.UUIDField(null=True, blank=True)
+    slot = models.PositiveIntegerField(null=True, blank=True)  # from 1; empty on an unlimited queue
+    token = models.UUIDField(null=True, blank=True)
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    released_at = models.DateTimeField(null=True, blank=True)  # when that claim ended
+    outcome = models.CharField(max_length=10, blank=True, default="")  # of that claim: completed, failed, lost, released, …
+
+    finished_at = models.DateTimeField(null=True, blank=True)
+    cancel_by = models.CharField(max_length=200, blank=True, default="")  # who asked to cancel
+
+    parent_id = models.UUIDField(null=True, blank=True)
+    root_id = models.UUIDField(null=True, blank=True)
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                name="execution_finished_at_iff_final",
+                condition=Q(status__in=FINAL, finished_at__isnull=False)
+                | (~Q(status__in=FINAL) & Q(finished_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="execution_held_by_a_claim",
+                condition=~Q(status__in=HELD)
+                | Q(worker_id__isnull=False, token__isnull=False, claimed_at__isnull=False, released_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="execution_scheduled_has_due_at", condition=~Q(status="scheduled") | Q(due_at__isnull=False)
+            ),
+            # The backstop of promise 1: a slot has one holder. Empty slots (unlimited) never collide, so the
+            # same index counts and lists what runs on every queue.
+            models.UniqueConstraint(
+                fields=("queue", "slot"), name="execution_slot", condition=Q(status__in=HELD)
+            ),
+            models.UniqueConstraint(
+                fields=("workflow", "idempotency_key"),
+                name="execution_idempotency",
+                condition=Q(idempotency_key__isnull=False),
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=("queue", "workflow", "place", "id"), name="execution_ready", condition=Q(status="queued")
+            ),
+            models.Index(fields=("due_at",), name="execution_due", condition=Q(status="scheduled")),
+            models.Index(
+                fields=("queue", "finished_at"), name="execution_finished", condition=Q(finished_at__isnull=False)
+            ),
+            models.Index(fields=("parent_id",), name="execution_parent", condition=Q(parent_id__isnull=False)),
+        )
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Holding(models.Model):
+    """An earlier claim of an execution: what held which slot, from when to when, and how it ended."""
+
+    execution_id = models.UUIDField()
+    queue = models.ForeignKey(Queue, on_delete=models.CASCADE, db_constraint=False, db_index=False)
+    attempt = models.PositiveIntegerField()
+    worker_id = models.UUIDField()
+    slot = models.PositiveIntegerField(null=True, blank=True)
+    claimed_at = models.DateTimeField()
+    released_at = models.DateTimeField()
+    outcome = models.CharField(max_length=10)
+    error = RawJSONField(null=True, blank=True)
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("execution_id",), name="holding_by_execution"),
+            models.Index(fields=("queue", "released_at"), name="holding_by_queue"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.execution_id} attempt {self.attempt}"
+
+
+class ApiKey(models.Model):
+    """A key for workers and clients. Only a hash of its secret is stored; it is shown once."""
+
+    class Scope(models.TextChoices):
+        FULL = "full", "everything that keys can do"
+        ENQUEUE = "enqueue", "enqueue and read only"
+        WORK = "work", "work only"
+
+    id = models.CharField(primary_key=True, max_length=16, editable=False)
+    name = models.CharField(max_length=100, unique=True)
+    secret_hash = models.CharField(max_length=64, editable=False)  # SHA-256: the secret is 256 random bits
+    scope = models.CharField(max_length=10, choices=Scope.choices, default=Scope.FULL)
+    queue_patterns = models.JSONField(default=list, blank=True)  # ["billing/*"]; empty = every queue
+    demo = models.BooleanField(default=False, editable=False)  # the demo's own: does not end local mode
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SignInLink(models.Model):
+    """A one-time link that signs a person in and lets them set a password. Only a hash is stored."""
+
+    token_hash = models.CharField(primary_key=True, max_length=64)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"for {self.user}"

@@ -1,0 +1,223 @@
+"""What workers and clients send, and what they get back: one definition for REST, OpenAPI and engine.
+
+Everything is decoded and checked in one go by msgspec. Values that belong to the user (payloads, results)
+stay raw JSON: `queues.rawjson` checks them, nobody parses them. Times are UTC, durations are seconds.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from .names import MAX_NAME_LENGTH
+
+MAX_BATCH = 1_000
+MAX_LIMIT = 1_000_000
+NULL = Raw(b"null")
+
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
+Key = Annotated[str, Meta(min_length=1, max_length=200)]
+Limit = Annotated[int, Meta(ge=0, le=MAX_LIMIT)]
+Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
+Text = Annotated[str, Meta(max_length=500)]
+
+
+class _Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class _Reply(Struct, frozen=True, kw_only=True):
+    pass
+
+
+# -- enqueue ---------------------------------------------------------------------------------------
+
+
+class Parent(_Request):
+    """The running execution that starts a child; its token proves that it still runs."""
+
+    id: UUID
+    token: UUID
+
+
+class NewExecution(_Request):
+    workflow_id: Name
+    payload: Raw = NULL
+    id: UUID | None = None  # chosen by the client (UUIDv7): repeating it has no second effect
+    queue_name: Name | None = None  # default: the workflow's queue, else a queue named after it
+    queue_concurrency_limit: Limit | None | UnsetType = UNSET  # for a queue that does not exist yet
+    idempotency_key: Key | None = None
+    priority: Annotated[int, Meta(ge=-1_000_000, le=1_000_000)] = 0  # seconds of head start
+    run_at: dt.datetime | None = None  # not before; with a time zone
+    delay: Seconds | None = None  # not before now + delay
+    max_attempts: Annotated[int, Meta(ge=1, le=1_000)] | None = None
+    parent: Parent | None = None
+
+
+class NewExecutions(_Request):
+    executions: Annotated[list[NewExecution], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class Accepted(_Reply):
+    """The answer to one enqueued execution, sent after the commit."""
+
+    id: UUID
+    workflow_id: str
+    queue: str
+    status: str
+    created: bool  # false: it was there already, nothing was added
+    enqueued_at: dt.datetime
+    notes: list[str] = []  # e.g. that the queue keeps its own limit
+
+
+class AcceptedBatch(_Reply):
+    executions: list[Accepted]
+
+
+# -- workers ---------------------------------------------------------------------------------------
+
+
+class QueueDeclaration(_Request):
+    name: Name
+    concurrency_limit: Limit | None | UnsetType = UNSET  # null = unlimited; absent = declares no limit
+    place: Annotated[str, Meta(max_length=300)] = ""  # file:line
+
+
+class WorkflowDeclaration(_Request):
+    id: Name
+    queue: Name
+    description: Text = ""
+    max_attempts: Annotated[int, Meta(ge=1, le=1_000)] = 1
+
+
+class Register(_Request):
+    id: UUID  # of this process, chosen by it: a repeated registration is a reconnect
+    name: Name  # stable over restarts
+    host: Annotated[str, Meta(max_length=200)] = ""
+    pid: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    sdk_version: Annotated[str, Meta(max_length=50)] = ""
+    max_concurrent: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    queues: Annotated[list[QueueDeclaration], Meta(max_length=20_000)] = []
+    workflows: Annotated[list[WorkflowDeclaration], Meta(min_length=1, max_length=20_000)]
+
+
+class RegisteredQueue(_Reply):
+    name: str
+    declared_limit: int | None
+    effective_limit: int | None
+    paused: bool
+
+
+class Registered(_Reply):
+    worker_id: UUID
+    lease_seconds: float
+    heartbeat_seconds: float
+    poll_seconds: float  # longest useful `wait` of an exchange
+    queues: list[RegisteredQueue]
+    warnings: list[str] = []  # sentences for the worker's log
+
+
+class ErrorInfo(_Request):
+    type: Annotated[str, Meta(max_length=200)] = "Error"
+    message: Annotated[str, Meta(max_length=20_000)] = ""
+    traceback: Annotated[str, Meta(max_length=100_000)] = ""
+
+
+class Finished(_Request):
+    """How one claim ended. `released`: not run to the end, goes back to its place."""
+
+    id: UUID
+    token: UUID
+    outcome: Literal["completed", "failed", "cancelled", "released"]
+    result: Raw = NULL
+    error: ErrorInfo | None = None
+    retry_in: Seconds | None = None  # failed: try again after this, if attempts are left
+
+
+class Exchange(_Request):
+    """«Here is what I finished, give me more»: one request, one commit."""
+
+    seq: Annotated[int, Meta(ge=0)] = 0  # of this claim, rising; repeated when the reply was lost
+    received: Annotated[int, Meta(ge=0)] = 0  # the last seq whose reply arrived
+    capacity: Annotated[int, Meta(ge=0, le=MAX_BATCH)] = 0  # 0: hand in only, returns at once
+    wait: Annotated[float, Meta(ge=0, le=60)] = 0.0  # seconds to wait for work when there is none
+    results: Annotated[list[Finished], Meta(max_length=MAX_BATCH)] = []
+
+
+class Claimed(_Reply):
+    id: UUID
+    workflow_id: str
+    queue: str
+    payload: Raw
+    attempt: int  # from 1
+    max_attempts: int
+    slot: int | None
+    enqueued_at: dt.datetime
+    parent_id: UUID | None
+    root_id: UUID | None
+    steps: dict[str, Raw] | UnsetType = UNSET  # results of finished steps, by key
+
+
+class Refused(_Reply):
+    """A result that was not taken: `stale` (somebody else's now) or `invalid` (and why)."""
+
+    id: UUID
+    reason: Literal["stale", "invalid"]
+    detail: str
+
+
+class Exchanged(_Reply):
+    seq: int
+    token: UUID | None  # of all executions of this reply
+    executions: list[Claimed]
+    refused: list[Refused] = []
+    cancel: list[UUID] = []  # running here, to be cancelled
+    drain: bool = False  # an operator asks this worker to finish and leave
+
+
+class Heartbeat(_Request):
+    received: Annotated[int, Meta(ge=0)] = 0
+
+
+class Beat(_Reply):
+    lease_seconds: float
+    cancel: list[UUID] = []
+    drain: bool = False
+
+
+# -- steps -----------------------------------------------------------------------------------------
+
+
+class NewStep(_Request):
+    execution_id: UUID
+    token: UUID
+    key: Key
+    result: Raw = NULL
+    error: ErrorInfo | None = None
+    started_at: dt.datetime | None = None
+    ended_at: dt.datetime | None = None
+    child_id: UUID | None = None
+
+
+class NewSteps(_Request):
+    steps: Annotated[list[NewStep], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class SavedStep(_Reply):
+    execution_id: UUID
+    key: str
+    outcome: Literal["saved", "repeated", "stale", "invalid"]  # repeated: the stored one counts
+    detail: str = ""
+
+
+class SavedSteps(_Reply):
+    steps: list[SavedStep]
+
+
+def decode_problem(error: msgspec.ValidationError | msgspec.DecodeError) -> str:
+    """msgspec's message as a sentence for whoever sent the request."""
+    return f"The request body is not valid: {str(error).replace('`', '')}."
