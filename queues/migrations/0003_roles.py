@@ -16,5 +16,5 @@ def make_groups(apps: Any, schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = (("queues", "0001_initial"), ("auth", "0012_alter_user_first_name_max_length"))
+    dependencies = (("queues", "0002_storage"), ("auth", "0012_alter_user_first_name_max_length"))
     operations = (migrations.RunPython(make_groups, migrations.RunPython.noop),)

@@ -1,0 +1,146 @@
+"""What people send from the pages, checked on the server; and what a change would do, in a sentence."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django import forms
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+
+from . import words
+from .access import Role
+from .gauges import Gauge
+from .requests import MAX_LIMIT
+
+LASTS = (
+    ("", "until someone changes it"),
+    ("900", "15 minutes"),
+    ("3600", "1 hour"),
+    ("14400", "4 hours"),
+    ("86400", "1 day"),
+)
+
+
+class _Timed(forms.Form):
+    """A change with a reason, an optional end, and the version of the queue that the person saw."""
+
+    reason = forms.CharField(
+        max_length=500, error_messages={"required": "Say why, in a few words: the others read it in the trail."}
+    )
+    lasts = forms.ChoiceField(choices=LASTS, required=False)
+    expected_version = forms.IntegerField(min_value=0, required=False)
+
+    @property
+    def until(self) -> dt.datetime | None:
+        seconds = self.cleaned_data["lasts"]
+        return timezone.now() + dt.timedelta(seconds=int(seconds)) if seconds else None
+
+
+class LimitForm(_Timed):
+    class Choice:
+        NUMBER, UNLIMITED, DECLARED = "number", "unlimited", "declared"
+
+    choice = forms.ChoiceField(
+        choices=(("number", "a number"), ("unlimited", "unlimited"), ("declared", "back to declared")),
+        error_messages={"required": "Choose a number, unlimited, or back to the declared limit."},
+    )
+    limit = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=MAX_LIMIT,
+        error_messages={
+            "invalid": "A limit is a whole number.",
+            "min_value": "A limit cannot be below 0. To let nothing start, use 0.",
+            "max_value": f"A limit is at most {MAX_LIMIT:,}. For no limit at all, choose unlimited.",
+        },
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("choice") == self.Choice.NUMBER and cleaned.get("limit") is None and "limit" not in self.errors:
+            self.add_error("limit", "Enter a number, or choose unlimited.")
+        return cleaned
+
+    @property
+    def new_limit(self) -> int | None:
+        """Of an override; empty = unlimited."""
+        limit: int | None = self.cleaned_data.get("limit")
+        return limit if self.cleaned_data.get("choice") == self.Choice.NUMBER else None
+
+
+class PauseForm(_Timed):
+    pass
+
+
+class ResumeForm(forms.Form):
+    reason = forms.CharField(max_length=500, required=False)
+    expected_version = forms.IntegerField(min_value=0, required=False)
+
+
+class InviteForm(forms.Form):
+    username = forms.CharField(max_length=150, validators=[get_user_model().username_validator])
+    role = forms.ChoiceField(choices=[(role.value, role.value) for role in Role], initial=Role.VIEWER.value)
+
+    def clean_username(self) -> str:
+        name: str = self.cleaned_data["username"]
+        if get_user_model().objects.filter(username__iexact=name).exists():
+            raise forms.ValidationError("Somebody has this name already.")
+        return name
+
+
+class RoleForm(forms.Form):
+    role = forms.ChoiceField(choices=[(role.value, role.value) for role in Role])
+
+
+# -- what will happen ------------------------------------------------------------------------------
+
+
+def consequence_of_limit(gauge: Gauge, limit: int | None) -> str:
+    """What a new effective limit does to what runs and waits now."""
+    held = gauge.running + gauge.cancelling
+    if gauge.paused:
+        return "The queue is paused: the new limit counts once it is resumed."
+    if limit == 0:
+        left = f" {_are(held)} running will finish, none is killed." if held else ""
+        return f"0: nothing starts any more.{left}"
+    if limit is not None and held > limit:
+        over = held - limit
+        return (
+            f"{_are(over)} above the new limit and will finish, none is killed. "
+            f"Nothing starts until fewer than {limit} {'is' if limit == 1 else 'are'} running."
+        )
+    return _starts(gauge, gauge.waiting if limit is None else min(gauge.waiting, limit - held))
+
+
+def consequence_of_pause(gauge: Gauge) -> str:
+    held = gauge.running + gauge.cancelling
+    running = f"{_are(held)} running and will finish, none is killed." if held else "Nothing runs now."
+    return f"{running} Nothing starts until the queue is resumed; what arrives meanwhile waits in order."
+
+
+def consequence_of_resume(gauge: Gauge) -> str:
+    held = gauge.running + gauge.cancelling
+    free = gauge.waiting if gauge.limit is None else max(0, gauge.limit - held)
+    return _starts(gauge, min(gauge.waiting, free))
+
+
+def _starts(gauge: Gauge, number: int) -> str:
+    if not gauge.waiting:
+        return "Nothing waits, so nothing starts at once."
+    if not gauge.workers:
+        return f"{_wait(gauge)}, but no worker serves this queue now."
+    if number <= 0:
+        return f"{_wait(gauge)}; the next starts when a running one finishes."
+    if number >= gauge.waiting and not gauge.waiting_is_capped:
+        return f"{words.counted(number, 'waiting execution')} can start at once, as far as workers have room."
+    return f"{number:,} of {gauge.waiting:,} waiting can start at once, as far as workers have room."
+
+
+def _wait(gauge: Gauge) -> str:
+    return f"{gauge.waiting:,} {'waits' if gauge.waiting == 1 else 'wait'}"
+
+
+def _are(number: int) -> str:
+    return f"{number:,} {'is' if number == 1 else 'are'}"

@@ -1,0 +1,238 @@
+"""The parts of a page that change while one looks: rendered once, for the page and for every watcher.
+
+Each function gives the inner HTML of one element, whose id is `q-<queue id>-<part>` or `tile-<part>`.
+Plain functions instead of templates, because a server renders thousands of them a second; everything that
+is not a number goes through `format_html`, which escapes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from . import words
+
+if TYPE_CHECKING:
+    from .gauges import Gauge
+    from .reads import Totals
+
+MAX_CELLS = 12
+SPARK_HEIGHT, SPARK_STEP = 24, 2
+LONG_WAIT = 60.0  # seconds: an oldest wait beyond this is shown in amber when the limit or a worker binds
+
+EMPTY = SafeString("")
+ZERO = SafeString(" class=zero")
+LONG = SafeString(" class=long")
+DRAINING = SafeString("<small>draining</small>")
+STATE_COLOURS = {
+    "at limit": "amber",
+    "backlogged": "amber",
+    "paused": "violet",
+    "no worker": "red",
+    "blocked": "red",
+    "active": "blue",
+}
+
+
+def render_gauges(gauges: Iterable[Gauge]) -> dict[str, str]:
+    """Every live part of these queues, by element id."""
+    return {f"q-{gauge.id}-{part}": html for gauge in gauges for part, html in render_gauge(gauge).items()}
+
+
+def render_gauge(gauge: Gauge) -> dict[str, SafeString]:
+    return {
+        "source": source(gauge),
+        "gauge": occupancy(gauge),
+        "waiting": waiting(gauge),
+        "oldest": oldest(gauge),
+        "rate": rate(gauge),
+        "spark": spark(gauge.spark),
+        "state": state(gauge),
+    }
+
+
+def render_tiles(gauges: Sequence[Gauge], totals: Totals) -> dict[str, SafeString]:
+    """The five figures above the list, over all queues."""
+    held = sum(gauge.running + gauge.cancelling for gauge in gauges)
+    waits = [gauge for gauge in gauges if gauge.waiting]
+    longest = max(waits, key=lambda gauge: gauge.oldest_wait or 0, default=None)
+    return {
+        "tile-running": _tile(f"{held:,}", _in_queues(sum(1 for g in gauges if g.running + g.cancelling))),
+        "tile-waiting": _tile(f"{sum(g.waiting for g in waits):,}{_more(waits)}", _in_queues(len(waits))),
+        "tile-oldest": _oldest_tile(longest),
+        "tile-failed": _tile(f"{totals.failed:,}", _share(totals), "red" if totals.failed else ""),
+        "tile-workers": _tile(f"{totals.workers:,}", _free(totals, held)),
+    }
+
+
+# -- one queue -------------------------------------------------------------------------------------
+
+
+def source(gauge: Gauge) -> SafeString:
+    """Where the limit comes from; when the queue is paused, who paused it and why."""
+    if gauge.paused:
+        return format_html(
+            "paused by {}{}{}", gauge.paused_by, _because(gauge.paused_reason), _until("resumes", gauge.paused_until)
+        )
+    if gauge.overridden:
+        return format_html(
+            "override {} → <b>{}</b> by {}{}",
+            words.limit(gauge.declared_limit),
+            words.limit(gauge.limit),
+            gauge.override_by,
+            _until("ends", gauge.override_until),
+        )
+    if gauge.disagree:
+        return format_html("<span class=amber>{}</span>", "workers declare different limits")
+    return format_html("{}", "code" if gauge.declared_from else "declares no limit")
+
+
+def occupancy(gauge: Gauge) -> SafeString:
+    """The signature: running over the effective limit, as cells, a bar or a number."""
+    held = gauge.running + gauge.cancelling
+    if gauge.limit is None:
+        return format_html('<span class=of><b{}>{}</b> <small>no limit</small></span>', _zero(held), f"{held:,}")
+    over = held > gauge.limit
+    return format_html(
+        '{}<span class=of><b{}>{}</b>/{}{}</span>',
+        _picture(gauge.running, gauge.cancelling, gauge.limit, held >= gauge.limit and (over or gauge.waiting > 0)),
+        _zero(held),
+        f"{held:,}",
+        f"{gauge.limit:,}",
+        DRAINING if over else EMPTY,
+    )
+
+
+def waiting(gauge: Gauge) -> SafeString:
+    later = format_html("<small>+{} later</small>", f"{gauge.scheduled:,}") if gauge.scheduled else EMPTY
+    return format_html(
+        "<span{}>{}{}</span>{}",
+        _zero(gauge.waiting),
+        f"{gauge.waiting:,}",
+        "+" if gauge.waiting_is_capped else "",
+        later,
+    )
+
+
+def oldest(gauge: Gauge) -> SafeString:
+    if gauge.oldest_wait is None:
+        return format_html("<span class=zero>{}</span>", "–")
+    long = gauge.oldest_wait >= LONG_WAIT and not gauge.paused
+    return format_html(
+        "<span{}>{}</span>", LONG if long else EMPTY, words.duration(gauge.oldest_wait, fine=False)
+    )
+
+
+def rate(gauge: Gauge) -> SafeString:
+    return format_html("<span{}>{}</span>", _zero(gauge.per_minute), words.rate(gauge.per_minute))
+
+
+def spark(buckets: Sequence[int]) -> SafeString:
+    """Finished executions per 10 s over the last 10 minutes: one path, newest at the right."""
+    peak = max(buckets, default=0)
+    top = max(peak, 4)  # one finished execution is not a full-height bar
+    strokes = "".join(
+        f"M{i * SPARK_STEP + 1} {SPARK_HEIGHT}V{SPARK_HEIGHT - max(2, round(count * (SPARK_HEIGHT - 1) / top))}"
+        for i, count in enumerate(buckets)
+        if count
+    )
+    return format_html(
+        '<svg viewBox="0 0 {} {}" role=img><title>{}</title><path class=base d="M0 {}H{}"/><path d="{}"/></svg>',
+        len(buckets) * SPARK_STEP,
+        SPARK_HEIGHT,
+        f"{sum(buckets):,} finished in 10 minutes, at most {peak:,} in 10 s" if peak else "nothing finished",
+        SPARK_HEIGHT - 0.5,
+        len(buckets) * SPARK_STEP,
+        strokes,
+    )
+
+
+def state(gauge: Gauge) -> SafeString:
+    return state_word(str(gauge.state))
+
+
+@lru_cache(maxsize=64)
+def state_word(word: str) -> SafeString:
+    return format_html('<span class="pill {}">{}</span>', STATE_COLOURS.get(word, "grey"), word)
+
+
+@lru_cache(maxsize=4096)
+def _picture(running: int, cancelling: int, limit: int, full: bool) -> SafeString:
+    if limit > MAX_CELLS:
+        return _bar(running + cancelling, limit, full)
+    held = running + cancelling
+    kinds = ["on"] * min(running, limit) + ["ending"] * max(0, min(held, limit) - running)
+    kinds += [""] * (limit - len(kinds)) + ["over"] * min(held - limit, MAX_CELLS - limit)
+    cells = format_html_join("", "<i{}></i>", ((format_html(" class={}", kind) if kind else "",) for kind in kinds))
+    return format_html('<span class="cells{}" aria-hidden=true>{}</span>', " full" if full else "", cells)
+
+
+def _bar(held: int, limit: int, full: bool) -> SafeString:
+    width = min(100.0, 100 * held / limit)
+    return format_html(
+        '<svg class="bar{}" viewBox="0 0 100 10" preserveAspectRatio=none aria-hidden=true>'
+        '<rect width=100 height=10 /><rect class=on width={} height=10 /></svg>',
+        " full" if full else "",
+        f"{max(width, 1.0) if held else 0:.1f}",
+    )
+
+
+# -- tiles -----------------------------------------------------------------------------------------
+
+
+def _tile(figure: str, note: str, colour: str = "") -> SafeString:
+    return format_html('<b class="figure {}">{}</b><small>{}</small>', colour, figure, note)
+
+
+def _oldest_tile(longest: Gauge | None) -> SafeString:
+    if longest is None or longest.oldest_wait is None:
+        return _tile("–", "nothing waits")
+    note = f"{longest.name}, {longest.state}"
+    return _tile(
+        words.duration(longest.oldest_wait, fine=False), note, "amber" if longest.oldest_wait >= LONG_WAIT else ""
+    )
+
+
+def _in_queues(number: int) -> str:
+    return f"in {words.counted(number, 'queue')}" if number else "nothing"
+
+
+def _share(totals: Totals) -> str:
+    if not totals.finished:
+        return "of none finished"
+    return f"{100 * totals.failed / totals.finished:.2g} % of {totals.finished:,}"
+
+
+def _free(totals: Totals, held: int) -> str:
+    if not totals.workers:
+        return "none is alive"
+    return f"{max(0, totals.capacity - held):,} of {totals.capacity:,} places free"
+
+
+def _more(gauges: Iterable[Gauge]) -> str:
+    return "+" if any(gauge.waiting_is_capped for gauge in gauges) else ""
+
+
+# -- small parts -----------------------------------------------------------------------------------
+
+
+def _zero(number: float) -> SafeString:
+    return EMPTY if number else ZERO
+
+
+def _because(reason: str) -> SafeString:
+    return format_html(": “{}”", reason) if reason else EMPTY
+
+
+def _until(verb: str, at: dt.datetime | None) -> SafeString:
+    return format_html(" · {} {}", verb, moment(at)) if at else EMPTY
+
+
+def moment(at: dt.datetime) -> SafeString:
+    """A time of day; `times.js` writes it in the reader's own time zone."""
+    return format_html('<time datetime="{}" data-clock>{}</time>', at.isoformat(), words.clock(at))

@@ -1,0 +1,248 @@
+"""What the pages read, each in a few queries of bounded size. Nothing here writes or locks."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.apps import apps
+from django.db.models import Count, F, Q, Sum
+
+from .models import FINAL, HELD, Change, Declaration, Execution, Holding, Queue, Registration, Status, Worker
+
+HOUR = dt.timedelta(hours=1)
+GONE_FOR = dt.timedelta(days=1)  # how long a worker that left is still listed
+PAGE_SIZE = 50
+MAX_RUNNING = 200
+MAX_WAITING = 25
+MAX_RECENT = 15
+MAX_CHILDREN = 100
+MAX_GONE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Over all queues: executions of the last hour, and what the living workers can run at once."""
+
+    failed: int
+    finished: int
+    workers: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An execution in a list, with the name of its queue and of the worker that has or had it."""
+
+    execution: Execution
+    queue: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Of the list of executions. Empty = all."""
+
+    queue: str = ""
+    workflow: str = ""
+    status: str = ""
+
+    def as_query(self) -> dict[str, str]:
+        return {
+            name: value
+            for name, value in (("queue", self.queue), ("workflow", self.workflow), ("status", self.status))
+            if value
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    rows: list[Row]
+    next_cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One claim of an execution: which worker, which slot, from when to when, how it ended."""
+
+    attempt: int
+    worker: str
+    worker_id: UUID
+    slot: int | None
+    started: dt.datetime
+    ended: dt.datetime | None
+    outcome: str
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    worker: Worker
+    serves: list[tuple[str, list[str]]]  # queue, workflows
+    running: int
+
+
+# -- all queues ------------------------------------------------------------------------------------
+
+
+def totals(now: dt.datetime) -> Totals:
+    done = Execution.objects.filter(finished_at__gte=now - HOUR).aggregate(
+        finished=Count("id"), failed=Count("id", filter=Q(status=Status.FAILED))
+    )
+    alive = _alive(now).aggregate(workers=Count("id"), capacity=Sum("max_concurrent"))
+    return Totals(
+        failed=done["failed"], finished=done["finished"], workers=alive["workers"], capacity=alive["capacity"] or 0
+    )
+
+
+# -- one queue -------------------------------------------------------------------------------------
+
+
+def running(queue: Queue) -> list[Row]:
+    """Who holds which slot, lowest slot first."""
+    held = Execution.objects.filter(queue=queue, status__in=HELD).order_by(F("slot").asc(nulls_last=True), "claimed_at")
+    return _rows(held.defer("payload", "result", "error")[:MAX_RUNNING])
+
+
+def waiting(queue: Queue) -> list[Row]:
+    """The next in line, in the order in which they start."""
+    line = Execution.objects.filter(queue=queue, status=Status.QUEUED).order_by("place", "id")
+    return _rows(line.defer("payload", "result", "error")[:MAX_WAITING])
+
+
+def finished(queue: Queue) -> list[Row]:
+    done = Execution.objects.filter(queue=queue, finished_at__isnull=False).order_by("-finished_at")
+    return _rows(done.defer("payload", "result", "error")[:MAX_RECENT])
+
+
+def changes(queue: Queue) -> list[Change]:
+    return list(Change.objects.filter(queue=queue)[:MAX_RECENT])
+
+
+def declarations(queue: Queue) -> list[Declaration]:
+    return list(Declaration.objects.filter(queue=queue).order_by("-changed_at", "worker_name")[:MAX_RECENT])
+
+
+# -- executions ------------------------------------------------------------------------------------
+
+
+def executions(filters: Filters, cursor: UUID | None) -> Page:
+    """Newest first: ids are UUIDv7, so their order is the order of their making."""
+    found = Execution.objects.defer("payload", "result", "error").order_by("-id")
+    if filters.queue:
+        found = found.filter(queue__name=filters.queue)
+    if filters.workflow:
+        found = found.filter(workflow=filters.workflow)
+    if filters.status:
+        found = found.filter(status=filters.status)
+    if cursor:
+        found = found.filter(id__lt=cursor)
+    rows = _rows(found[: PAGE_SIZE + 1])
+    more = len(rows) > PAGE_SIZE
+    return Page(rows=rows[:PAGE_SIZE], next_cursor=str(rows[PAGE_SIZE - 1].execution.id) if more else "")
+
+
+def attempts(execution: Execution) -> list[Attempt]:
+    """Every claim so far, oldest first: the earlier ones from the holdings, the last one from the row."""
+    earlier = list(Holding.objects.filter(execution_id=execution.id).order_by("claimed_at", "id"))
+    names = _worker_names({h.worker_id for h in earlier} | {execution.worker_id})
+    tries = [
+        Attempt(h.attempt, names.get(h.worker_id, ""), h.worker_id, h.slot, h.claimed_at, h.released_at, h.outcome, h.error)
+        for h in earlier
+    ]
+    last = _last_claim(execution, names)
+    # A row that went back to its place keeps its last claim until the next begins; by then it is a holding.
+    if last and all(attempt.started != last.started for attempt in tries):
+        tries.append(last)
+    return tries
+
+
+def children(execution: Execution) -> list[Row]:
+    found = Execution.objects.filter(parent_id=execution.id).order_by("id").defer("payload", "result", "error")
+    return _rows(found[:MAX_CHILDREN])
+
+
+def parent(execution: Execution) -> Row | None:
+    if execution.parent_id is None:
+        return None
+    return next(iter(_rows(Execution.objects.filter(id=execution.parent_id))), None)
+
+
+def steps(execution: Execution) -> list[Any]:
+    """Checkpoints of this execution. They belong to the app above, so it is asked by name: imports point down."""
+    step = apps.get_model("workflows", "Step")
+    return list(step._default_manager.filter(execution_id=execution.id).order_by("started_at", "id"))
+
+
+def place_in_line(execution: Execution, *, at_most: int = 1_000) -> int | None:
+    """1 = next; None when it does not wait or stands too far back to be counted cheaply."""
+    if execution.status != Status.QUEUED:
+        return None
+    before = Q(place__lt=execution.place) | Q(place=execution.place, id__lt=execution.id)
+    ahead = Execution.objects.filter(before, queue_id=execution.queue_id, status=Status.QUEUED).order_by()
+    count = ahead.values("id")[:at_most].count()
+    return count + 1 if count < at_most else None
+
+
+# -- workers ---------------------------------------------------------------------------------------
+
+
+def workers(now: dt.datetime) -> tuple[list[WorkerRow], list[WorkerRow]]:
+    """Those that are alive, and those that left or were lost within the last day."""
+    alive = list(_alive(now).order_by("name", "registered_at"))
+    gone = list(
+        Worker.objects.exclude(id__in=[worker.id for worker in alive])
+        .filter(heartbeat_at__gte=now - GONE_FOR)
+        .order_by("-heartbeat_at")[:MAX_GONE]
+    )
+    serves = _served([worker.id for worker in (*alive, *gone)])
+    held = Execution.objects.filter(status__in=HELD).values_list("worker_id").annotate(n=Count("id")).order_by()
+    counts = dict(held)
+    rows = [[WorkerRow(w, serves.get(w.id, []), counts.get(w.id, 0)) for w in some] for some in (alive, gone)]
+    return rows[0], rows[1]
+
+
+# -- parts -----------------------------------------------------------------------------------------
+
+
+def _alive(now: dt.datetime) -> Any:
+    return Worker.objects.filter(state__in=(Worker.State.ALIVE, Worker.State.DRAINING), lease_until__gt=now)
+
+
+def _rows(found: Iterable[Execution]) -> list[Row]:
+    rows = list(found)
+    names = _worker_names({row.worker_id for row in rows})
+    queues = dict(Queue.objects.filter(id__in={row.queue_id for row in rows}).values_list("id", "name"))
+    return [Row(row, queues.get(row.queue_id, ""), names.get(row.worker_id, "")) for row in rows]
+
+
+def _worker_names(ids: set[UUID | None]) -> Mapping[UUID | None, str]:
+    known = ids - {None}
+    return dict(Worker.objects.filter(id__in=known).values_list("id", "name")) if known else {}
+
+
+def _served(ids: list[UUID]) -> dict[UUID, list[tuple[str, list[str]]]]:
+    pairs = Registration.objects.filter(worker_id__in=ids).order_by("queue__name", "workflow")
+    found: dict[UUID, dict[str, list[str]]] = {}
+    for worker_id, queue, workflow in pairs.values_list("worker_id", "queue__name", "workflow"):
+        found.setdefault(worker_id, {}).setdefault(queue, []).append(workflow)
+    return {worker_id: list(queues.items()) for worker_id, queues in found.items()}
+
+
+def _last_claim(execution: Execution, names: Mapping[UUID | None, str]) -> Attempt | None:
+    if execution.claimed_at is None or execution.worker_id is None:
+        return None
+    ended = execution.released_at
+    return Attempt(
+        execution.attempt,
+        names.get(execution.worker_id, ""),
+        execution.worker_id,
+        execution.slot,
+        execution.claimed_at,
+        ended,
+        execution.outcome if ended else execution.status,
+        execution.error if execution.status in FINAL else None,
+    )

@@ -1,0 +1,108 @@
+"""The state of one queue in words: a sentence for its page, and a softer one about its limit."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from . import words
+from .fragments import EMPTY, moment
+from .gauges import Gauge
+from .models import Queue
+
+
+def state_sentence(gauge: Gauge, now: dt.datetime) -> SafeString:
+    """Full or free, how many wait, how old; and what would have to happen, when nothing starts."""
+    later = format_html(" {} scheduled for later.", _are(gauge.scheduled)) if gauge.scheduled else EMPTY
+    return format_html("{}{}", _state(gauge, now), later)
+
+
+def _state(gauge: Gauge, now: dt.datetime) -> SafeString:
+    held = gauge.running + gauge.cancelling
+    if gauge.paused:
+        return _paused(gauge, held, now)
+    if gauge.limit is not None and held > gauge.limit:
+        return format_html(
+            "The limit was lowered: {} of {} running, and nothing starts until {} finished; {}.",
+            held,
+            gauge.limit,
+            _have(held - gauge.limit + 1),
+            _line(gauge),
+        )
+    if gauge.limit == 0:
+        return format_html("The limit is 0, so nothing starts; {}.", _line(gauge))
+    if gauge.waiting and not gauge.workers:
+        return format_html("No worker serves this queue: {}. Start one that declares it.", _line(gauge))
+    if gauge.limit is not None and held >= gauge.limit:
+        return format_html("Full: {} of {} running, {}.", held, gauge.limit, _line(gauge))
+    if gauge.limit is None:
+        return format_html("{} running, {}.", held, _line(gauge)) if held or gauge.waiting else _idle(gauge)
+    if held or gauge.waiting:
+        return format_html("{} of {} running, {}.", held, gauge.limit, _line(gauge))
+    return _idle(gauge)
+
+
+def origin_sentence(gauge: Gauge, queue: Queue, now: dt.datetime) -> SafeString:
+    """Where the effective limit comes from, and who changed it why."""
+    declared = _declared(gauge, queue)
+    if not gauge.overridden:
+        return declared
+    return format_html(
+        "{}, set {} by {}{}{} · {}",
+        _limit(gauge.limit),
+        _ago(queue.override_at, now),
+        gauge.override_by,
+        format_html(": “{}”", gauge.override_reason) if gauge.override_reason else EMPTY,
+        format_html(" · ends {}", moment(gauge.override_until)) if gauge.override_until else EMPTY,
+        declared,
+    )
+
+
+def _declared(gauge: Gauge, queue: Queue) -> SafeString:
+    limit = words.limit(gauge.declared_limit)
+    if not gauge.declared_from:
+        return format_html("no code declares a limit: {}", limit)
+    return format_html("{}declared {} by {}", EMPTY, limit, gauge.declared_from)
+
+
+def _paused(gauge: Gauge, held: int, now: dt.datetime) -> SafeString:
+    return format_html(
+        "Paused {} by {}{}: {} still running, {}. Resumes {}.",
+        _ago(gauge.paused_at, now),
+        gauge.paused_by,
+        format_html(" (“{}”)", gauge.paused_reason) if gauge.paused_reason else EMPTY,
+        held or "none",
+        _line(gauge),
+        format_html("at {}", moment(gauge.paused_until)) if gauge.paused_until else "when someone resumes it",
+    )
+
+
+def _idle(gauge: Gauge) -> SafeString:
+    return format_html("Nothing runs and nothing waits{}.", "" if gauge.workers else "; no worker serves this queue")
+
+
+def _line(gauge: Gauge) -> SafeString:
+    if not gauge.waiting:
+        return format_html("{} waits", "nothing")
+    more = "+" if gauge.waiting_is_capped else ""
+    return format_html(
+        "<b>{}{} waiting</b>, oldest {}", f"{gauge.waiting:,}", more, words.duration(gauge.oldest_wait, fine=False)
+    )
+
+
+def _limit(limit: int | None) -> str:
+    return "No limit" if limit is None else f"Limit {limit:,}"
+
+
+def _ago(at: dt.datetime | None, now: dt.datetime) -> str:
+    return f"{words.duration((now - at).total_seconds(), fine=False)} ago" if at else "some time ago"
+
+
+def _are(number: int) -> str:
+    return f"{number:,} {'is' if number == 1 else 'are'}"
+
+
+def _have(number: int) -> str:
+    return f"{number:,} {'has' if number == 1 else 'have'}"
