@@ -102,6 +102,6 @@ def _group_names(user: Any) -> frozenset[str]:
     # Asked several times for one page: kept on the user object, which lives as long as the request.
     names: frozenset[str] | None = getattr(user, "_polos_groups", None)
     if names is None:
-        names = frozenset(user.groups.values_list("name", flat=True))
+        names = frozenset(group.name for group in user.groups.all())
         user._polos_groups = names
     return names

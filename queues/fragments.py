@@ -56,6 +56,15 @@ def render_gauge(gauge: Gauge) -> dict[str, SafeString]:
     }
 
 
+TILES = {
+    "tile-running": "Running",
+    "tile-waiting": "Waiting",
+    "tile-oldest": "Oldest wait",
+    "tile-failed": "Failed, last hour",
+    "tile-workers": "Workers",
+}
+
+
 def render_tiles(gauges: Sequence[Gauge], totals: Totals) -> dict[str, SafeString]:
     """The five figures above the list, over all queues."""
     held = sum(gauge.running + gauge.cancelling for gauge in gauges)

@@ -1,0 +1,179 @@
+"""What templates need to say: times, places, JSON as text, and who may do what."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+from uuid import UUID
+
+from django import template
+from django.contrib.messages import get_messages
+from django.http import HttpRequest
+from django.template import Context
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from queues import fragments, keys, words
+from queues.access import Action, may, role_of
+
+register = template.Library()
+
+THEMES = ("light", "dark")
+FOLD_BEYOND = 12  # lines of JSON that are shown without unfolding
+
+
+# -- the page around ---------------------------------------------------------------------------------
+
+
+@register.simple_tag(takes_context=True)
+def theme(context: Context) -> str:
+    """From the cookie, rendered by the server: no flash, no inline script."""
+    request: HttpRequest | None = context.get("request")
+    wanted = request.COOKIES.get("theme", "") if request else ""
+    return wanted if wanted in THEMES else "system"
+
+
+@register.simple_tag(takes_context=True)
+def allowed(context: Context, action: str) -> bool:
+    """{% allowed "LIMIT" as may_change %}"""
+    request: HttpRequest | None = context.get("request")
+    return bool(request and may(getattr(request, "user", None), Action[action]))
+
+
+@register.simple_tag(takes_context=True)
+def my_role(context: Context) -> str:
+    return role_of(context["request"].user) or "no role"
+
+
+@register.simple_tag
+def local_mode() -> bool:
+    return keys.local_mode_on()
+
+
+@register.simple_tag(takes_context=True)
+def toasts(context: Context) -> list[Any]:
+    request: HttpRequest | None = context.get("request")
+    # A refresh in the background must not swallow what the next page is meant to say.
+    if request is None or "Polos-Refresh" in request.headers:
+        return []
+    return list(get_messages(request))
+
+
+@register.simple_tag(takes_context=True)
+def querystring_with(context: Context, **changes: Any) -> str:
+    """The query of this URL with some names changed; an empty value takes the name out."""
+    query = context["request"].GET.copy()
+    query.pop("start", None)
+    for name, value in changes.items():
+        query.pop(name, None)
+        if value != "":
+            query[name] = str(value)
+    return str(query.urlencode())
+
+
+@register.simple_tag
+def server_time() -> int:
+    return round(timezone.now().timestamp() * 1000)
+
+
+# -- times -------------------------------------------------------------------------------------------
+
+
+@register.filter
+def since(at: dt.datetime | None) -> SafeString:
+    """How long ago, counting on: `times.js` adds the seconds while the page is open."""
+    if at is None:
+        return SafeString("–")
+    seconds = (timezone.now() - at).total_seconds()
+    return format_html('<time datetime="{}" data-since>{}</time>', at.isoformat(), words.duration(seconds, fine=False))
+
+
+@register.filter
+def between(start: dt.datetime | None, end: dt.datetime | None) -> str:
+    return words.duration((end - start).total_seconds()) if start and end else "–"
+
+
+@register.filter
+def moment(at: dt.datetime | None) -> SafeString:
+    return fragments.moment(at) if at else SafeString("–")
+
+
+# -- words -------------------------------------------------------------------------------------------
+
+
+@register.filter
+def pill(word: str) -> SafeString:
+    return fragments.state_word(word)
+
+
+@register.filter
+def status_pill(status: str) -> SafeString:
+    return format_html('<span class="pill {}">{}</span>', STATUS_COLOURS.get(status, "grey"), status)
+
+
+@register.filter
+def worker_pill(state: str) -> SafeString:
+    return format_html('<span class="pill {}">{}</span>', WORKER_COLOURS.get(state, "grey"), state)
+
+
+WORKER_COLOURS = {"alive": "green", "draining": "violet", "lost": "red"}
+STATUS_COLOURS = {
+    "running": "blue",
+    "cancelling": "violet",
+    "completed": "green",
+    "failed": "red",
+    "lost": "amber",
+    "retried": "amber",
+}
+
+
+@register.filter
+def short(id: UUID | str | None) -> str:
+    """Of a UUIDv7 the end differs, not the beginning."""
+    text = str(id) if id else ""
+    return f"{text[:4]}…{text[-6:]}" if text else "–"
+
+
+@register.filter
+def limit_word(limit: int | None) -> str:
+    return words.limit(limit)
+
+
+@register.filter
+def colon(items: Any) -> str:
+    return ", ".join(map(str, items))
+
+
+# -- JSON --------------------------------------------------------------------------------------------
+
+
+@register.inclusion_tag("parts/json.html")
+def json_block(raw: str | None, empty: str = "none") -> dict[str, Any]:
+    """Somebody else's JSON, as text: indented when it can be parsed, as it is when not, folded when long."""
+    text = pretty(raw)
+    lines = text.count("\n") + 1
+    return {"text": text, "empty": empty, "lines": lines, "fold": lines > FOLD_BEYOND or len(text) > 2_000}
+
+
+@register.filter
+def error_part(raw: str | None, part: str) -> str:
+    """`type`, `message` or `traceback` of a stored error."""
+    try:
+        error = json.loads(raw or "null")
+    except (ValueError, RecursionError):
+        return raw or "" if part == "message" else ""
+    if not isinstance(error, dict):
+        return str(error) if part == "message" and error is not None else ""
+    return str(error.get(part) or "")
+
+
+def pretty(raw: Any) -> str:
+    if raw is None:
+        return ""
+    try:
+        parsed = json.loads(raw) if isinstance(raw, str) else raw
+        return "" if parsed is None else json.dumps(parsed, indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return str(raw)

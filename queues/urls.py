@@ -1,0 +1,48 @@
+"""The pages. Actions are nouns of their own in front of the name, so that a queue may be named `a/pause`."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from .views import accounts, executions, help, limits, people, queues, workers
+
+queue_urls = [
+    path("", queues.list_queues, name="queues"),
+    path("queues/<path:name>", queues.show_queue, name="queue"),
+    path("limits/<path:name>", limits.limit, name="limit"),
+    path("pauses/<path:name>", limits.pause, name="pause"),
+]
+
+execution_urls = [
+    path("executions", executions.list_executions, name="executions"),
+    path("executions/<uuid:id>", executions.show_execution, name="execution"),
+    path("executions/<uuid:id>/cancellation", executions.cancellation, name="cancellation"),
+    path("executions/<uuid:id>/retry", executions.retry, name="retry"),
+]
+
+worker_urls = [
+    path("workers", workers.list_workers, name="workers"),
+]
+
+account_urls = [
+    path("signin", accounts.sign_in, name="signin"),
+    path("signin/", accounts.sign_in),  # as Django's own pages write it
+    path("signin/<str:token>", accounts.sign_in_link, name="signin-link"),
+    path("signout", accounts.sign_out, name="signout"),
+    path("account", accounts.account, name="account"),
+    path("account/password", accounts.password, name="password"),
+    path("theme", accounts.theme, name="theme"),
+]
+
+people_urls = [
+    path("people", people.list_people, name="people"),
+    path("people/<int:id>/role", people.role, name="person-role"),
+    path("people/<int:id>/activation", people.activation, name="person-activation"),
+    path("people/<int:id>/link", people.link, name="person-link"),
+]
+
+help_urls = [
+    path("help", help.help, name="help"),
+]
+
+urlpatterns = [*queue_urls, *execution_urls, *worker_urls, *account_urls, *people_urls, *help_urls]

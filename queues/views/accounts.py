@@ -1,0 +1,85 @@
+"""Signing in and out, one-time links, one's own password and theme."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth import login, logout, update_session_auth_hash
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.forms import PasswordChangeForm, SetPasswordForm
+from django.contrib.auth.models import User
+from django.contrib.auth.views import LoginView
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods, require_POST
+
+from queues import signin
+
+LINK_SESSION = "signed_in_by_link"  # then a new password needs no old one
+THEMES = ("system", "light", "dark")
+YEAR = 365 * 24 * 3600
+MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+sign_in = login_not_required(LoginView.as_view(template_name="accounts/signin.html", redirect_authenticated_user=True))
+
+
+@login_not_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
+    """GET shows a button, POST uses the link up: a preview by a mail program must not consume it."""
+    if request.method != "POST":
+        link = signin.find(token)
+        return render(request, "accounts/link.html", {"link": link}, status=200 if link else 410)
+    user = signin.consume(token)
+    if user is None:
+        return render(request, "accounts/link.html", {"link": None}, status=410)
+    login(request, user, backend=MODEL_BACKEND)
+    request.session[LINK_SESSION] = True
+    return redirect("password")
+
+
+@login_not_required
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    logout(request)
+    messages.success(request, "You are signed out.")
+    return redirect("signin")
+
+
+@require_http_methods(["GET", "HEAD"])
+def account(request: HttpRequest) -> HttpResponse:
+    return render(request, "accounts/account.html", {"form": PasswordChangeForm(_user(request))})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def password(request: HttpRequest) -> HttpResponse:
+    """The old password is asked for, unless the person just came by a one-time link."""
+    by_link = bool(request.session.get(LINK_SESSION))
+    form_class = SetPasswordForm if by_link else PasswordChangeForm
+    form = form_class(_user(request), request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        update_session_auth_hash(request, form.save())
+        request.session.pop(LINK_SESSION, None)
+        messages.success(request, "Your password is changed. It is asked for when you sign in next time.")
+        return redirect("queues" if by_link else "account")
+    status = 422 if form.errors else 200
+    return render(request, "accounts/password.html", {"form": form, "by_link": by_link}, status=status)
+
+
+@login_not_required
+@require_POST
+def theme(request: HttpRequest) -> HttpResponseBase:
+    wanted = request.POST.get("theme", "system")
+    response = redirect(_back(request))
+    response.set_cookie("theme", wanted if wanted in THEMES else "system", max_age=YEAR, samesite="Lax", httponly=True)
+    return response
+
+
+def _back(request: HttpRequest) -> str:
+    to = request.POST.get("next", "/")
+    return to if url_has_allowed_host_and_scheme(to, allowed_hosts={request.get_host()}) else "/"
+
+
+def _user(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)  # the middleware lets nobody else in
+    return request.user

@@ -1,0 +1,107 @@
+"""The list of executions, one execution, and its two actions."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from queues import reads
+from queues.access import Action, needs
+from queues.engine import operate
+from queues.models import FINAL, Change, Execution, Queue, Status
+
+from .replies import actor, done, refused
+
+
+@require_safe
+@needs(Action.SEE)
+def list_executions(request: HttpRequest) -> HttpResponse:
+    filters = _filters(request)
+    cursor = _uuid(request.GET.get("cursor", ""))
+    page = reads.executions(filters, cursor)
+    query = filters.as_query()
+    context = {
+        "filters": filters,
+        "statuses": Status.values,
+        "rows": page.rows,
+        "next_query": urlencode({**query, "cursor": page.next_cursor}) if page.next_cursor else "",
+        "first_query": urlencode(query),
+        "paged": cursor is not None,
+        "filtered": bool(query),
+        "now": timezone.now(),
+    }
+    return render(request, "executions/list.html", context)
+
+
+@require_safe
+@needs(Action.SEE)
+def show_execution(request: HttpRequest, id: UUID) -> HttpResponse:
+    execution = get_execution(id)
+    context = {
+        "execution": execution,
+        "queue": Queue.objects.filter(id=execution.queue_id).first(),
+        "final": execution.status in FINAL,
+        "place": reads.place_in_line(execution),
+        "attempts": reads.attempts(execution),
+        "steps": reads.steps(execution),
+        "parent": reads.parent(execution),
+        "children": reads.children(execution),
+        "now": timezone.now(),
+    }
+    return render(request, "executions/execution.html", context)
+
+
+@require_POST
+@needs(Action.CANCEL)
+def cancellation(request: HttpRequest, id: UUID) -> HttpResponse:
+    try:
+        operate.cancel_execution(id, actor=actor(request), through=Change.Through.PAGE)
+    except operate.ExecutionNotFound:
+        raise Http404("There is no such execution.") from None
+    except operate.NotPossible as no:
+        return refused(request, str(no), "execution", id)
+    return done(request, "Cancelled. A running one keeps its slot until its worker has stopped it.", "execution", id)
+
+
+@require_POST
+@needs(Action.RETRY)
+def retry(request: HttpRequest, id: UUID) -> HttpResponse:
+    try:
+        operate.retry_execution(id, actor=actor(request), through=Change.Through.PAGE)
+    except operate.ExecutionNotFound:
+        raise Http404("There is no such execution.") from None
+    except operate.NotPossible as no:
+        return refused(request, str(no), "execution", id)
+    return done(request, "Queued again, at the end of the line.", "execution", id)
+
+
+def get_execution(id: UUID) -> Execution:
+    execution = Execution.objects.filter(id=id).first()
+    if execution is None:
+        raise Http404("There is no such execution. Finished ones are kept for some time, then deleted.")
+    return execution
+
+
+def _filters(request: HttpRequest) -> reads.Filters:
+    status = request.GET.get("status", "")
+    return reads.Filters(
+        queue=_text(request, "queue"),
+        workflow=_text(request, "workflow"),
+        status=status if status in Status.values else "",
+    )
+
+
+def _text(request: HttpRequest, name: str) -> str:
+    return request.GET.get(name, "").replace("\0", "").strip()[:200]
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,37 @@
+"""How an action on a page answers: with a redirect and a message, or to HTMX with an announcement."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import resolve_url
+
+
+def is_htmx(request: HttpRequest) -> bool:
+    return request.headers.get("HX-Request") == "true"
+
+
+def actor(request: HttpRequest) -> str:
+    """Who the trail names. Views behind `needs` have a signed-in user."""
+    assert isinstance(request.user, User)
+    return request.user.get_username()
+
+
+def done(request: HttpRequest, sentence: str, to: str, *args: Any) -> HttpResponse:
+    """It happened: say so (aria-live), close the dialog, show the new state."""
+    if is_htmx(request):
+        return HttpResponse(status=204, headers={"HX-Trigger": json.dumps({"polos:done": {"text": sentence}})})
+    messages.success(request, sentence)
+    return HttpResponseRedirect(resolve_url(to, *args))
+
+
+def refused(request: HttpRequest, sentence: str, to: str, *args: Any) -> HttpResponse:
+    """It did not happen, and why."""
+    if is_htmx(request):
+        return HttpResponse(status=204, headers={"HX-Trigger": json.dumps({"polos:refused": {"text": sentence}})})
+    messages.error(request, sentence)
+    return HttpResponseRedirect(resolve_url(to, *args))

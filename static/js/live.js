@@ -1,0 +1,127 @@
+// Keeps the page true: pushed gauges over the WebSocket, its own HTML again when the server says "changed",
+// polling when the socket is gone. The header always tells which of these it is, and how old the data are.
+
+import { showAttention } from "./attention.js";
+import { applyCells, applyDocument } from "./regions.js";
+import { duration } from "./times.js";
+
+const POLL_EVERY = 5000;
+const QUIET_FOR = 15000; // without a word from the server, an open socket counts as stale
+const SETTLE = 500; // changes that arrive together are fetched together
+const GIVE_UP_CODES = [4401, 4403]; // signed out, or no role any more: the page itself must say so
+
+const { watch, name, refresh: refreshSeconds } = document.body.dataset;
+const sign = document.getElementById("live");
+
+let socket = null;
+let tries = 0;
+let heard = 0; // when the server last said anything
+let fetched = Date.now(); // when the data on the page were last known to be true
+let delay = 0; // seconds from the change to the screen
+let failed = false; // the last request got no answer
+let due = null; // timer of the next refresh
+let busy = false;
+
+if (watch && sign) start();
+
+function start() {
+  connect();
+  setInterval(tick, 1000);
+  document.addEventListener("visibilitychange", () => document.hidden || refreshSoon(0));
+  document.addEventListener("polos:done", () => refreshSoon(0));
+  document.addEventListener("polos:refused", () => refreshSoon(0));
+  addEventListener("online", connect);
+  addEventListener("pageshow", (event) => event.persisted && location.reload());
+}
+
+// -- the socket ------------------------------------------------------------------------------------
+
+function connect() {
+  if (socket && socket.readyState <= WebSocket.OPEN) return;
+  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live/`);
+  socket.addEventListener("open", opened);
+  socket.addEventListener("message", (event) => receive(JSON.parse(event.data)));
+  socket.addEventListener("close", closed);
+}
+
+function opened() {
+  socket.send(JSON.stringify(watch === "queue" ? { watch, name } : { watch }));
+  if (tries > 0) refreshSoon(0); // what was missed meanwhile
+}
+
+function closed(event) {
+  if (GIVE_UP_CODES.includes(event.code)) return location.reload();
+  const wait = Math.min(15000, 500 * 2 ** tries++) * (0.5 + Math.random() / 2);
+  setTimeout(connect, wait);
+  tick();
+}
+
+function receive(frame) {
+  heard = fetched = Date.now();
+  tries = 0;
+  failed = false;
+  if (frame.kind === "gauges") {
+    delay = (frame.age_ms ?? 0) / 1000;
+    applyCells(frame.fragments ?? {});
+    if (frame.attention !== undefined) showAttention(frame.attention);
+    if (refreshSeconds) refreshSoon(refreshSeconds * 1000);
+  }
+  if (frame.kind === "changed") refreshSoon(SETTLE);
+  tick();
+}
+
+// -- the page again --------------------------------------------------------------------------------
+
+function refreshSoon(wait) {
+  if (due !== null && wait > 0) return;
+  clearTimeout(due);
+  due = setTimeout(refresh, wait);
+}
+
+async function refresh() {
+  due = null;
+  if (document.hidden) return;
+  if (busy) return refreshSoon(SETTLE);
+  busy = true;
+  try {
+    await fetchPage();
+    failed = false;
+    fetched = Date.now();
+  } catch {
+    failed = true;
+  }
+  busy = false;
+  tick();
+}
+
+async function fetchPage() {
+  const headers = { "HX-Request": "true", "HX-Current-URL": location.href, "Polos-Refresh": "1" };
+  const reply = await fetch(location.href, { headers });
+  const elsewhere = reply.headers.get("HX-Redirect");
+  if (elsewhere) return location.assign(elsewhere);
+  if (reply.status === 403 || reply.status === 404) return location.reload();
+  if (!reply.ok) throw new Error(`status ${reply.status}`);
+  const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+  applyDocument(page);
+  const count = /^\((\d+)\)/.exec(page.title);
+  if (page.querySelector("[data-cell]")) showAttention(count ? Number(count[1]) : 0);
+}
+
+// -- the sign in the header ------------------------------------------------------------------------
+
+function tick() {
+  const open = socket?.readyState === WebSocket.OPEN;
+  const talks = open && Date.now() - heard < QUIET_FOR;
+  if (!talks && Date.now() - fetched > POLL_EVERY && due === null) refreshSoon(1);
+  const age = (Date.now() - fetched) / 1000;
+  if (talks) show("live", delay < 9.95 ? `${delay.toFixed(1)} s` : duration(delay));
+  else if (failed) show("offline", `data ${duration(age)} old`);
+  else if (age > 3 * (POLL_EVERY / 1000)) show("stale", `data ${duration(age)} old`);
+  else show("polling", `${duration(age)} ago`);
+}
+
+function show(state, detail) {
+  sign.dataset.state = state;
+  const text = `${state} · ${detail}`;
+  if (sign.textContent !== text) sign.textContent = text;
+}

@@ -1,0 +1,8 @@
+// Everything the pages do in the browser, one behaviour a file. Without it they work by links and forms.
+import "./times.js";
+import "./announce.js";
+import "./dialog.js";
+import "./confirm.js";
+import "./menu.js";
+import "./keys.js";
+import "./live.js";
