@@ -1,0 +1,64 @@
+"""Pages are closed to strangers, and what is behind the door is not kept by browsers and proxies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.cache import add_never_cache_headers
+
+API_PREFIX = "/api/"  # has keys instead of sign-ins, checked by the API itself
+
+
+class SignInRequired(LoginRequiredMiddleware):
+    """Django's, with two differences: the REST API checks keys by itself, and HTMX is led to the sign-in page
+    as a whole instead of getting it as a fragment."""
+
+    def process_view(
+        self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
+    ) -> HttpResponseBase | None:
+        if request.path_info.startswith(API_PREFIX):
+            return None
+        response: HttpResponseBase | None = super().process_view(request, view_func, view_args, view_kwargs)
+        return response
+
+    def handle_no_permission(  # type: ignore[override]
+        self, request: HttpRequest, view_func: Callable[..., Any]
+    ) -> HttpResponseBase:
+        if request.headers.get("HX-Request") != "true":
+            return super().handle_no_permission(request, view_func)
+        return HttpResponse(headers={"HX-Redirect": f"{settings.LOGIN_URL}?next={_page(request)}"})
+
+
+def _page(request: HttpRequest) -> str:
+    from urllib.parse import quote, urlsplit
+
+    shown = urlsplit(request.headers.get("HX-Current-URL", "/"))
+    return quote(shown.path + (f"?{shown.query}" if shown.query else ""))
+
+
+class NoStore:
+    async_capable = sync_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if iscoroutinefunction(self):
+            return self._later(request)
+        return _not_stored(self.get_response(request))
+
+    async def _later(self, request: HttpRequest) -> HttpResponseBase:
+        return _not_stored(await self.get_response(request))
+
+
+def _not_stored(response: HttpResponseBase) -> HttpResponseBase:
+    if not response.has_header("Cache-Control"):
+        add_never_cache_headers(response)
+    return response

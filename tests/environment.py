@@ -1,0 +1,12 @@
+"""Loaded before Django's settings: tests have a data directory of their own and read no `.env`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+os.environ["PYTHON_DOTENV_DISABLED"] = "1"
+for _name in [name for name in os.environ if name.startswith("POLOS_")]:
+    del os.environ[_name]
+DATA_DIR = os.environ["POLOS_DATA_DIR"] = tempfile.mkdtemp(prefix="polos-tests-")
+os.environ["POLOS_SECRET_KEY"] = "a key that only tests use, long enough and with digits: 0123456789"
