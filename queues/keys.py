@@ -185,7 +185,7 @@ async def authenticate(scope: Mapping[str, Any]) -> Principal:
 
 def authenticate_request(request: HttpRequest) -> Principal:
     """The same for a synchronous Django view."""
-    scope = _scope_of(request)
+    scope = scope_of(request)
     header = _authorization(scope)
     if header is None:
         return _local_caller(scope, local_mode.allowed() and not ApiKey.objects.filter(demo=False).exists())
@@ -296,13 +296,15 @@ async def _nobody_has_a_key() -> bool:
 
 def _local_caller(scope: Mapping[str, Any], on: bool) -> Principal:
     if not on:
-        raise Unauthorized("Send an API key: “Authorization: Bearer polos_…”. An admin makes keys in the admin pages.")
+        raise Unauthorized(
+            "Send an API key: “Authorization: Bearer polos_…”. An admin makes keys in the admin pages."
+        )
     if refusal := local_mode.refusal(scope):
         raise Unauthorized(f"Without an API key, {refusal}.")
     return Principal(name="", local=True)
 
 
-def _scope_of(request: HttpRequest) -> dict[str, Any]:
+def scope_of(request: HttpRequest) -> dict[str, Any]:
     meta = request.META
     return {
         "headers": [(n.lower().encode(), v.encode("latin-1", "replace")) for n, v in request.headers.items()],

@@ -1,14 +1,14 @@
 """Errors as `application/problem+json` (RFC 9457): one shape for the REST API, raised anywhere, written here.
 
-    Problem                 what the caller did or met, with a sentence that helps
-    ├── Unauthorized 401    no key, an unknown or a revoked one
-    ├── Forbidden    403    the key may not do this
-    ├── NotFound     404    not there, or not for this key: the same answer
-    ├── Conflicting  409    somebody or something else came first
-    ├── Gone         410    a worker that is no longer known
-    ├── TooLarge     413
-    ├── Invalid      422
-    └── Unavailable  503    the database is away or busy; try again
+Problem                 what the caller did or met, with a sentence that helps
+├── Unauthorized 401    no key, an unknown or a revoked one
+├── Forbidden    403    the key may not do this
+├── NotFound     404    not there, or not for this key: the same answer
+├── Conflicting  409    somebody or something else came first
+├── Gone         410    a worker that is no longer known
+├── TooLarge     413
+├── Invalid      422
+└── Unavailable  503    the database is away or busy; try again
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from typing import Any, ClassVar
 
 import msgspec
 import structlog
+from django.db import InterfaceError, OperationalError
+
+from .engine.errors import EngineUnavailable, ExecutionNotFound, NotPossible, WorkerGone
+from .limits import BadLimit, QueueNotFound, StaleView
 
 CONTENT_TYPE = "application/problem+json"
 log = structlog.get_logger(__name__)
@@ -38,7 +42,7 @@ class Problem(Exception):
 class Unauthorized(Problem):
     status = HTTPStatus.UNAUTHORIZED
     code = "unauthorized"
-    headers = {"WWW-Authenticate": 'Bearer realm="polos"'}
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="polos"'}
 
 
 class Forbidden(Problem):
@@ -79,7 +83,7 @@ class Invalid(Problem):
 class Unavailable(Problem):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "unavailable"
-    headers = {"Retry-After": "1"}
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
 
 
 class Unexpected(Problem):
@@ -101,8 +105,32 @@ def body(problem: Problem) -> bytes:
     )
 
 
-def unexpected(error: BaseException, *, where: str) -> Unexpected:
-    """The problem to answer with when nobody expected `error`, which is logged here."""
+def as_problem(error: Exception, *, where: str) -> Problem:
+    """What to answer when `error` was met; what nobody expected is logged, and told as little as possible."""
+    match error:
+        case Problem():
+            return error
+        case EngineUnavailable():
+            return Unavailable(error.detail)
+        case OperationalError() | InterfaceError():
+            return Unavailable("The database does not answer right now.")
+        case WorkerGone():
+            return Gone(f"{error} Register again under a new id.")
+        case ExecutionNotFound():
+            return NotFound(str(error))
+        case QueueNotFound():
+            return NotFound(error.detail)
+        case NotPossible():
+            return Conflicting(error.detail)
+        case StaleView():
+            return Conflicting(error.detail, version=error.queue.version)
+        case BadLimit():
+            return Invalid(error.detail)
+        case _:
+            return _unexpected(error, where)
+
+
+def _unexpected(error: Exception, where: str) -> Unexpected:
     request_id = uuid.uuid4().hex
     log.error("request failed", where=where, request_id=request_id, exc_info=error)
     return Unexpected(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import partial
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -13,7 +14,7 @@ from msgspec import Raw
 from queues.engine import Engine
 from queues.engine.arrays import numbers, texts, uuids
 from queues.engine.combiner import Combiner
-from queues.engine.database import Connection
+from queues.engine.database import Connection, Database
 from queues.engine.statements import statement
 from queues.requests import NewStep, SavedStep
 
@@ -28,10 +29,7 @@ async def save_steps(engine: Engine, items: list[NewStep]) -> list[SavedStep]:
     """Saves steps under the tokens of their claims; one outcome each, in the same order."""
     combiner = _combiners.get(engine)
     if combiner is None:
-
-        async def run(batches: list[list[NewStep]]) -> Sequence[list[SavedStep] | Exception]:
-            return await _save_batches(engine, batches)
-
+        run = partial(_save_batches, engine.database)
         combiner = _combiners[engine] = Combiner(run, max_batch=MAX_BATCH, weight=len)
     return await combiner.submit(items)
 
@@ -45,13 +43,14 @@ async def load_steps(conn: Connection, ids: Iterable[UUID]) -> dict[UUID, dict[s
     return found
 
 
-async def _save_batches(engine: Engine, batches: list[list[NewStep]]) -> list[list[SavedStep]]:
-    outcomes = iter(await engine.database.again(lambda: _save(engine, [item for batch in batches for item in batch])))
+async def _save_batches(database: Database, batches: list[list[NewStep]]) -> list[list[SavedStep]]:
+    items = [item for batch in batches for item in batch]
+    outcomes = iter(await database.again(lambda: _save(database, items)))
     return [[next(outcomes) for _ in batch] for batch in batches]
 
 
-async def _save(engine: Engine, items: list[NewStep]) -> list[SavedStep]:
-    async with engine.connection() as conn, conn.transaction():
+async def _save(database: Database, items: list[NewStep]) -> list[SavedStep]:
+    async with database.connection() as conn, conn.transaction():
         attempts = await _lock(conn, items)
         chosen = _one_per_key([item for item in items if (item.execution_id, item.token) in attempts])
         saved = await _insert(conn, list(chosen.values()), attempts)
@@ -68,7 +67,7 @@ async def _lock(conn: Connection, items: list[NewStep]) -> Attempts:
 
 
 def _one_per_key(items: list[NewStep]) -> dict[tuple[UUID, str], NewStep]:
-    """One step per execution and key, as the insert needs it: the first that has a result, else the last failure."""
+    """One step per execution and key, as the insert needs it: the first with a result, else the last failure."""
     chosen: dict[tuple[UUID, str], NewStep] = {}
     for item in items:
         before = chosen.get((item.execution_id, item.key))
@@ -100,7 +99,10 @@ def _outcome(
     place = (item.execution_id, item.key)
     if (item.execution_id, item.token) not in attempts:
         return SavedStep(
-            execution_id=item.execution_id, key=item.key, outcome="stale", detail="The execution is somebody else's now."
+            execution_id=item.execution_id,
+            key=item.key,
+            outcome="stale",
+            detail="The execution is somebody else's now.",
         )
     first = chosen[place] is item and place in saved
     return SavedStep(execution_id=item.execution_id, key=item.key, outcome="saved" if first else "repeated")

@@ -1,0 +1,128 @@
+"""What msgspec cannot see in a request: names, raw JSON, times, characters that PostgreSQL refuses."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Raw, Struct
+
+from queues.names import name_problem
+from queues.problems import Invalid, NotFound, Problem, TooLarge
+from queues.rawjson import MAX_PAYLOAD_BYTES, MAX_RESULT_BYTES, problem
+from queues.requests import ErrorInfo, NewExecution, Register, decode_problem
+
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
+EARLIEST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+MAX_BIGINT = 2**63 - 1
+
+T = TypeVar("T")
+
+
+def decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    try:
+        request = decoder.decode(body)
+    except UnicodeDecodeError:
+        raise Invalid("The request body is not valid UTF-8.") from None
+    except RecursionError:
+        raise Invalid("The request body is nested too deep.") from None
+    except msgspec.DecodeError as error:
+        raise Invalid(decode_problem(error)) from None
+    if b"\\u0000" in body and has_null_text(request):
+        raise Invalid("The request body has the character U+0000 in a text, which PostgreSQL cannot store.")
+    return request
+
+
+def has_null_text(value: Any) -> bool:
+    """Whether a text outside of raw JSON has U+0000. Texts of errors may: `storable_error` replaces it."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, list):
+        return any(map(has_null_text, value))
+    if isinstance(value, Struct) and not isinstance(value, ErrorInfo):
+        return any(has_null_text(getattr(value, name)) for name in value.__struct_fields__)
+    return False
+
+
+def storable_error(error: ErrorInfo | None) -> ErrorInfo | None:
+    """An error must not get lost for a character in its message."""
+    if error is None or "\0" not in f"{error.type}{error.message}{error.traceback}":
+        return error
+    return ErrorInfo(
+        **{
+            name: text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+            for name, text in msgspec.structs.asdict(error).items()
+        }
+    )
+
+
+def parsed_uuid(text: str, what: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound(f"There is no {what} {text[:100]!r}.") from None
+
+
+def raw_problem(raw: Raw, what: str, max_bytes: int) -> Problem | None:
+    found = problem(raw, max_bytes)
+    if found is None:
+        return None
+    kind = TooLarge if len(bytes(raw)) > max_bytes else Invalid
+    return kind(f"{what} {found}.")
+
+
+def result_problem(raw: Raw) -> str | None:
+    found = problem(raw, MAX_RESULT_BYTES)
+    return found and f"The result {found}."
+
+
+def execution_problem(item: NewExecution) -> Problem | None:
+    """Why an execution cannot be accepted."""
+    if found := name_problem(item.workflow_id):
+        return Invalid(f"“{item.workflow_id}” cannot name a workflow: {found}.")
+    if item.queue_name is not None and (found := name_problem(item.queue_name)):
+        return Invalid(f"“{item.queue_name}” cannot name a queue: {found}.")
+    if item.run_at is not None and item.delay is not None:
+        return Invalid("Give run_at or delay, not both.")
+    if found := time_problem("run_at", item.run_at):
+        return Invalid(found)
+    return raw_problem(item.payload, "The payload", MAX_PAYLOAD_BYTES)
+
+
+def time_problem(name: str, value: dt.datetime | None) -> str | None:
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        return f"{name} needs a time zone, e.g. 2030-01-31T12:00:00Z."
+    # Compared as UTC, which may leave what a datetime can hold.
+    try:
+        within = EARLIEST <= value <= LATEST
+    except OverflowError:
+        within = False
+    return None if within else f"{name} must be between the years {EARLIEST.year} and {LATEST.year}."
+
+
+def registration_problem(request: Register) -> str | None:
+    """Why a worker's declarations cannot be taken over."""
+    names = [("queue", queue.name) for queue in request.queues]
+    names += [("queue", workflow.queue) for workflow in request.workflows]
+    names += [("workflow", workflow.id) for workflow in request.workflows]
+    for what, name in names:
+        if found := name_problem(name):
+            return f"“{name}” cannot name a {what}: {found}."
+    if repeated := _repeated(workflow.id for workflow in request.workflows):
+        return f"The workflow {repeated} is declared twice."
+    if repeated := _repeated(queue.name for queue in request.queues):
+        return f"The queue {repeated} is declared twice."
+    if not request.name.isprintable():
+        return "A worker's name must not have control characters."
+    return None
+
+
+def _repeated(names: Iterable[str]) -> str | None:
+    return next((name for name, count in Counter(names).items() if count > 1), None)

@@ -1,0 +1,324 @@
+"""The verbs that workers and clients call all the time, in life-cycle order: decode, check, engine, encode.
+
+Each takes who is calling and the request's bytes, and returns status and bytes. No thread, no ORM.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Raw
+
+from queues.engine import Engine, get_engine
+from queues.engine.statements import statement
+from queues.keys import Principal
+from queues.models import FINAL, ApiKey, Status
+from queues.problems import Conflicting, Forbidden, Gone, Invalid, NotFound, Problem
+from queues.requests import (
+    Accepted,
+    AcceptedBatch,
+    Claimed,
+    Exchange,
+    Exchanged,
+    Finished,
+    Heartbeat,
+    NewExecution,
+    NewExecutions,
+    NewStep,
+    NewSteps,
+    Refused,
+    Register,
+    SavedStep,
+    SavedSteps,
+)
+from workflows import registry, steps
+
+from .checks import (
+    MAX_BIGINT,
+    decoded,
+    execution_problem,
+    registration_problem,
+    result_problem,
+    storable_error,
+    time_problem,
+)
+from .replies import execution_view
+
+Reply = tuple[int, bytes]
+
+MAX_WAIT_SECONDS = 60.0
+MAX_POSITION = 1_000
+FULL, ENQUEUE, WORK = ApiKey.Scope.FULL, ApiKey.Scope.ENQUEUE, ApiKey.Scope.WORK
+
+_encode = msgspec.json.Encoder().encode
+_new_execution = msgspec.json.Decoder(NewExecution)
+_new_executions = msgspec.json.Decoder(NewExecutions)
+_register = msgspec.json.Decoder(Register)
+_exchange = msgspec.json.Decoder(Exchange)
+_heartbeat = msgspec.json.Decoder(Heartbeat)
+_new_steps = msgspec.json.Decoder(NewSteps)
+
+
+# -- enqueue -----------------------------------------------------------------------------------------
+
+
+async def enqueue(principal: Principal, body: bytes) -> Reply:
+    item = decoded(_new_execution, body)
+    engine = get_engine()
+    item = await _acceptable(engine, principal, item)
+    (outcome,) = await engine.enqueue([item], actor=principal.actor)
+    if not isinstance(outcome, Accepted):
+        raise Conflicting(outcome.detail, id=outcome.id)
+    return (201 if outcome.created else 200), _encode(outcome)
+
+
+async def enqueue_batch(principal: Principal, body: bytes) -> Reply:
+    """All or nothing, as far as the requests themselves decide: nothing is stored when one cannot be accepted."""
+    request = decoded(_new_executions, body)
+    engine = get_engine()
+    items = []
+    for index, item in enumerate(request.executions):
+        try:
+            items.append(await _acceptable(engine, principal, item))
+        except Problem as problem:
+            raise _of_item(problem, index) from None
+    outcomes = await engine.enqueue(items, actor=principal.actor)
+    accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
+    if len(accepted) < len(outcomes):
+        raise _conflicts(outcomes)
+    return 200, _encode(AcceptedBatch(executions=accepted))
+
+
+async def _acceptable(engine: Engine, principal: Principal, item: NewExecution) -> NewExecution:
+    """The execution with queue and tries filled in, once it may be accepted from this caller."""
+    if problem := execution_problem(item):
+        raise problem
+    if item.queue_name is None or item.max_attempts is None:
+        home = await registry.resolve(engine, item.workflow_id)
+        item = msgspec.structs.replace(
+            item,
+            queue_name=item.queue_name or home.queue,
+            max_attempts=item.max_attempts or home.max_attempts or 1,
+        )
+    _check_enqueue(principal, item)
+    return item
+
+
+def _check_enqueue(principal: Principal, item: NewExecution) -> None:
+    if principal.scope == WORK and item.parent is None:
+        raise Forbidden("A key for work only can enqueue nothing but children of what it runs (parent).")
+    if not principal.reaches(item.queue_name or item.workflow_id):
+        raise NotFound(f"There is no queue named {item.queue_name} for this API key.")
+
+
+def _of_item(problem: Problem, index: int) -> Problem:
+    return type(problem)(f"Item {index} of the batch: {problem.detail}", **problem.extra, index=index)
+
+
+def _conflicts(outcomes: list[Any]) -> Conflicting:
+    found = [(index, outcome) for index, outcome in enumerate(outcomes) if not isinstance(outcome, Accepted)]
+    index, first = found[0]
+    return Conflicting(
+        f"Item {index} of the batch: {first.detail} The items that are not listed here were accepted.",
+        index=index,
+        conflicts=[{"index": index, "id": outcome.id, "detail": outcome.detail} for index, outcome in found],
+    )
+
+
+async def execution(principal: Principal, execution_id: UUID, wait: float = 0.0) -> Reply:
+    """One execution; with `wait`, once it is final or the time is over."""
+    principal.needs(FULL, ENQUEUE)
+    engine = get_engine()
+    row = await _read(engine, principal, execution_id)
+    if wait and row[3] not in FINAL:
+        await engine.wait_final(execution_id, wait)
+        row = await _read(engine, principal, execution_id)
+    position = await _position(engine, execution_id) if row[3] == Status.QUEUED else None
+    return 200, _encode(execution_view(row, position))
+
+
+async def _read(engine: Engine, principal: Principal, execution_id: UUID) -> tuple[Any, ...]:
+    async with engine.connection() as conn:
+        cursor = await conn.execute(statement("read_execution", "workflows"), {"id": execution_id})
+        row = await cursor.fetchone()
+    if row is None or not principal.may_read(row[2]):
+        raise NotFound(f"There is no execution {execution_id}.")
+    return row
+
+
+async def _position(engine: Engine, execution_id: UUID) -> int | None:
+    values = {"id": execution_id, "most": MAX_POSITION}
+    async with engine.connection() as conn:
+        cursor = await conn.execute(statement("place_in_line", "workflows"), values)
+        row = await cursor.fetchone()
+    return None if row is None or row[0] is None else int(row[0]) + 1
+
+
+def wait_seconds(text: str | None) -> float:
+    try:
+        seconds = float(text or 0)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_WAIT_SECONDS:  # false for NaN too
+        raise Invalid(f"wait is a number of seconds from 0 to {MAX_WAIT_SECONDS:.0f}.")
+    return seconds
+
+
+# -- workers -----------------------------------------------------------------------------------------
+
+
+async def register(principal: Principal, body: bytes) -> Reply:
+    principal.needs(FULL, WORK)
+    request = decoded(_register, body)
+    if problem := registration_problem(request):
+        raise Invalid(problem)
+    _check_reach(principal, request)
+    engine = get_engine()
+    await _check_owner(engine, principal, request.id)
+    registered = await engine.register(request, key_name=principal.name)
+    _owners.pop(request.id, None)
+    warnings = await registry.declare(engine, request.workflows)
+    if warnings:
+        registered = msgspec.structs.replace(registered, warnings=registered.warnings + warnings)
+    return 200, _encode(registered)
+
+
+def _check_reach(principal: Principal, request: Register) -> None:
+    queues = {queue.name for queue in request.queues} | {workflow.queue for workflow in request.workflows}
+    outside = sorted(queue for queue in queues if not principal.may_work(queue))
+    if outside:
+        raise Forbidden(
+            f"This API key may not work on {', '.join(outside[:5])}{' and others' if len(outside) > 5 else ''}. "
+            f"It is for {', '.join(principal.patterns)}."
+        )
+
+
+async def exchange(principal: Principal, worker_id: UUID, body: bytes) -> Reply:
+    principal.needs(FULL, WORK)
+    request = decoded(_exchange, body)
+    _check_counts(request.seq, request.received)
+    engine = get_engine()
+    await _check_owner(engine, principal, worker_id)
+    request, invalid = _without_invalid(request)
+    exchanged = await engine.exchange(worker_id, request)
+    if invalid:
+        exchanged = msgspec.structs.replace(exchanged, refused=exchanged.refused + invalid)
+    return 200, _encode(await _with_steps(engine, exchanged))
+
+
+def _without_invalid(request: Exchange) -> tuple[Exchange, list[Refused]]:
+    """One result that cannot be stored must not fail the others that came with it."""
+    results: list[Finished] = []
+    invalid: list[Refused] = []
+    changed = False
+    for item in request.results:
+        if problem := result_problem(item.result):
+            invalid.append(Refused(id=item.id, reason="invalid", detail=problem))
+            continue
+        error = storable_error(item.error)
+        if error is not item.error:
+            item, changed = msgspec.structs.replace(item, error=error), True
+        results.append(item)
+    if invalid or changed:
+        request = msgspec.structs.replace(request, results=results)
+    return request, invalid
+
+
+async def _with_steps(engine: Engine, exchanged: Exchanged) -> Exchanged:
+    """Executions that begin another attempt get what their steps returned before."""
+    again = [claimed.id for claimed in exchanged.executions if claimed.attempt > 1]
+    if not again:
+        return exchanged
+    async with engine.connection() as conn:
+        known = await steps.load_steps(conn, again)
+    return msgspec.structs.replace(
+        exchanged, executions=[_with_known(claimed, known) for claimed in exchanged.executions]
+    )
+
+
+def _with_known(claimed: Claimed, known: dict[UUID, dict[str, Raw]]) -> Claimed:
+    return msgspec.structs.replace(claimed, steps=known[claimed.id]) if claimed.id in known else claimed
+
+
+async def heartbeat(principal: Principal, worker_id: UUID, body: bytes) -> Reply:
+    principal.needs(FULL, WORK)
+    request = decoded(_heartbeat, body or b"{}")
+    _check_counts(request.received)
+    engine = get_engine()
+    await _check_owner(engine, principal, worker_id)
+    return 200, _encode(await engine.heartbeat(worker_id, request))
+
+
+async def deregister(principal: Principal, worker_id: UUID, body: bytes = b"") -> Reply:
+    principal.needs(FULL, WORK)
+    engine = get_engine()
+    await _check_owner(engine, principal, worker_id)
+    await engine.deregister(worker_id)
+    return 204, b""
+
+
+def _check_counts(*counts: int) -> None:
+    if max(counts) > MAX_BIGINT:
+        raise Invalid("seq and received are integers within 63 bits.")
+
+
+# A key that is narrowed to some queues must not speak for a worker that serves others.
+
+_OWNER_KEPT_SECONDS, _MAX_OWNERS = 3.0, 10_000
+_owners: dict[UUID, tuple[float, str | None]] = {}  # worker → good until, name of its key
+
+
+async def _check_owner(engine: Engine, principal: Principal, worker_id: UUID) -> None:
+    if not principal.patterns:
+        return
+    kept = _owners.get(worker_id)
+    if kept is None or kept[0] < time.monotonic():
+        if len(_owners) >= _MAX_OWNERS:
+            _owners.clear()
+        kept = _owners[worker_id] = (time.monotonic() + _OWNER_KEPT_SECONDS, await _owner(engine, worker_id))
+    if kept[1] not in (None, principal.name):
+        raise Gone("No worker is registered under this id with this API key. Register again under a new id.")
+
+
+async def _owner(engine: Engine, worker_id: UUID) -> str | None:
+    async with engine.connection() as conn:
+        cursor = await conn.execute(statement("worker_key", "workflows"), {"id": worker_id})
+        row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+# -- steps -------------------------------------------------------------------------------------------
+
+
+async def save_steps(principal: Principal, body: bytes) -> Reply:
+    principal.needs(FULL, WORK)
+    items = decoded(_new_steps, body).steps
+    problems = [_step_problem(item) for item in items]
+    good = [_storable(item) for item, problem in zip(items, problems, strict=True) if problem is None]
+    outcomes = iter(await steps.save_steps(get_engine(), good) if good else [])
+    saved = [
+        next(outcomes) if problem is None else _invalid(item, problem)
+        for item, problem in zip(items, problems, strict=True)
+    ]
+    if all(outcome.outcome == "stale" for outcome in saved):
+        raise Conflicting(
+            "These executions do not run under these tokens any more; nothing was saved.", steps=saved
+        )
+    return 200, _encode(SavedSteps(steps=saved))
+
+
+def _step_problem(item: NewStep) -> str | None:
+    times = time_problem("started_at", item.started_at) or time_problem("ended_at", item.ended_at)
+    return times or result_problem(item.result)
+
+
+def _storable(item: NewStep) -> NewStep:
+    error = storable_error(item.error)
+    return item if error is item.error else msgspec.structs.replace(item, error=error)
+
+
+def _invalid(item: NewStep, problem: str) -> SavedStep:
+    return SavedStep(execution_id=item.execution_id, key=item.key, outcome="invalid", detail=problem)

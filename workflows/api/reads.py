@@ -1,0 +1,189 @@
+"""What the REST API reads beside the hot endpoints, on Django's connection, for one caller."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from msgspec import Raw
+
+from queues import gauges
+from queues.engine.statements import statement
+from queues.gauges import Gauge
+from queues.keys import Principal
+from queues.models import Queue, Registration, Status, Worker
+from queues.names import name_problem
+from queues.problems import NotFound
+from workflows.models import Workflow
+
+from .replies import (
+    ExecutionPage,
+    ExecutionView,
+    Override,
+    Pause,
+    QueuePage,
+    QueueView,
+    StepView,
+    WorkerView,
+    execution_view,
+)
+
+MAX_PAGE = 200
+MAX_PAGE_BYTES = 8 * 1024 * 1024
+MAX_WORKERS = 1_000
+
+
+# -- executions --------------------------------------------------------------------------------------
+
+
+def execution(principal: Principal, execution_id: UUID) -> ExecutionView:
+    rows = _rows("read_execution", id=execution_id)
+    if not rows or not principal.reaches(rows[0][2]):
+        raise NotFound(f"There is no execution {execution_id}.")
+    return execution_view(rows[0])
+
+
+def executions(
+    principal: Principal,
+    *,
+    queue: str | None,
+    workflow: str | None,
+    status: Status | None,
+    parent: UUID | None,
+    limit: int,
+    cursor: UUID | None,
+) -> ExecutionPage:
+    """One page, newest first. It ends early when its payloads and results grow over 8 MiB."""
+    queues = _queue_ids(principal, queue)
+    if queues == [] or (workflow is not None and name_problem(workflow)):
+        return ExecutionPage(executions=[], next_cursor=None)
+    rows = _rows(
+        "list_executions", queues=queues, workflow=workflow, status=status and status.value, parent=parent,
+        before=cursor, most=limit, bytes=MAX_PAGE_BYTES,
+    )  # fmt: skip
+    views = [execution_view(row[:-1]) for row in rows]
+    more = bool(rows) and rows[0][-1] > len(rows)
+    return ExecutionPage(executions=views, next_cursor=str(views[-1].id) if more else None)
+
+
+def steps(principal: Principal, execution_id: UUID) -> list[StepView]:
+    execution(principal, execution_id)
+    return [
+        StepView(
+            key=key, result=Raw(result.encode()), error=Raw(error.encode()), started_at=started, ended_at=ended,
+            attempt=attempt, child_id=child,
+        )
+        for key, result, error, started, ended, attempt, child in _rows("list_steps", id=execution_id)
+    ]  # fmt: skip
+
+
+def _queue_ids(principal: Principal, name: str | None) -> list[int] | None:
+    """The queues to look in; None for all of them."""
+    if name is None and not principal.patterns:
+        return None
+    queues = Queue.objects.values_list("id", "name")
+    if name is not None:
+        queues = queues.filter(name=name) if not name_problem(name) else queues.none()
+    return [queue_id for queue_id, name in queues if principal.reaches(name)]
+
+
+# -- queues ------------------------------------------------------------------------------------------
+
+
+def queue(principal: Principal, name: str) -> QueueView:
+    known_queue(principal, name)
+    return _queue_views([gauge for gauge in gauges.snapshot() if gauge.name == name])[0]
+
+
+def queues(principal: Principal, *, search: str, limit: int, cursor: str) -> QueuePage:
+    """One page by name; the cursor is the last name of the page before."""
+    wanted = search.casefold()
+    found = sorted(
+        (
+            gauge
+            for gauge in gauges.snapshot()
+            if gauge.name > cursor and wanted in gauge.name.casefold() and principal.reaches(gauge.name)
+        ),
+        key=lambda gauge: gauge.name,
+    )
+    more = len(found) > limit
+    return QueuePage(queues=_queue_views(found[:limit]), next_cursor=found[limit - 1].name if more else None)
+
+
+def _queue_views(found: list[Gauge]) -> list[QueueView]:
+    ids = [gauge.id for gauge in found]
+    workflows: defaultdict[int, list[str]] = defaultdict(list)
+    for queue_id, workflow in Workflow.objects.filter(queue__in=ids).order_by("id").values_list("queue", "id"):
+        workflows[queue_id].append(workflow)
+    overridden_at = dict(Queue.objects.filter(id__in=ids, overridden=True).values_list("id", "override_at"))
+    return [_queue_view(gauge, overridden_at.get(gauge.id), workflows[gauge.id]) for gauge in found]
+
+
+def _queue_view(gauge: Gauge, overridden_at: dt.datetime | None, workflows: list[str]) -> QueueView:
+    override = Override(
+        limit=gauge.limit, reason=gauge.override_reason, by=gauge.override_by, at=overridden_at,
+        until=gauge.override_until,
+    )  # fmt: skip
+    paused = Pause(reason=gauge.paused_reason, by=gauge.paused_by, at=gauge.paused_at, until=gauge.paused_until)
+    return QueueView(
+        name=gauge.name,
+        declared_limit=gauge.declared_limit,
+        override=override if gauge.overridden else None,
+        effective_limit=gauge.limit,
+        paused=paused if gauge.paused else None,
+        running=gauge.running,
+        cancelling=gauge.cancelling,
+        waiting=gauge.waiting,
+        scheduled=gauge.scheduled,
+        oldest_wait_seconds=gauge.oldest_wait,
+        state=gauge.state,
+        version=gauge.version,
+        workflows=workflows,
+    )
+
+
+def known_queue(principal: Principal, name: str) -> str:
+    """The name of a queue that exists, as far as this caller may know."""
+    if name_problem(name) or not principal.reaches(name) or not Queue.objects.filter(name=name).exists():
+        raise NotFound(f"There is no queue named {name[:200]!r}.")
+    return name
+
+
+# -- workers -----------------------------------------------------------------------------------------
+
+
+def workers(principal: Principal) -> list[WorkerView]:
+    """The newest first, with those of their queues and workflows that the caller may know of."""
+    found = list(Worker.objects.order_by("-registered_at")[:MAX_WORKERS])
+    served = _served(principal, (worker.id for worker in found))
+    return [
+        _worker_view(worker, served[worker.id])
+        for worker in found
+        if worker.id in served or not principal.patterns
+    ]
+
+
+def _served(principal: Principal, workers: Iterable[UUID]) -> defaultdict[UUID, list[tuple[str, str]]]:
+    served: defaultdict[UUID, list[tuple[str, str]]] = defaultdict(list)
+    pairs = Registration.objects.filter(worker__in=list(workers)).values_list("worker", "queue__name", "workflow")
+    for worker, queue, workflow in pairs:
+        if principal.reaches(queue):
+            served[worker].append((queue, workflow))
+    return served
+
+
+def _worker_view(worker: Worker, pairs: list[tuple[str, str]]) -> WorkerView:
+    fields = {name: getattr(worker, name) for name in WorkerView.__struct_fields__ if hasattr(worker, name)}
+    return WorkerView(
+        **fields, queues=sorted({queue for queue, _ in pairs}), workflows=sorted({name for _, name in pairs})
+    )
+
+
+def _rows(name: str, **values: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement(name, "workflows"), values)
+        return list(cursor.fetchall())

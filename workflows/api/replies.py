@@ -1,0 +1,146 @@
+"""What the REST API answers beside the replies in `queues.requests`, and what it takes for limits and pauses."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from queues.requests import Limit, Text
+
+Time = Annotated[dt.datetime, Meta(tz=True)]
+
+
+class ExecutionView(Struct, frozen=True, kw_only=True):
+    id: UUID
+    workflow_id: str
+    queue: str
+    status: str
+    payload: Raw
+    result: Raw
+    error: Raw
+    attempt: int  # tries begun
+    max_attempts: int
+    priority: int
+    enqueued_at: Time
+    due_at: Time | None
+    claimed_at: Time | None
+    finished_at: Time | None
+    worker_id: UUID | None
+    slot: int | None
+    parent_id: UUID | None
+    root_id: UUID | None
+    position: int | None = None  # place in line, 1 = next; null when not waiting or far back
+
+
+EXECUTION_FIELDS = ExecutionView.__struct_fields__[:-1]
+_RAW_FIELDS = ("payload", "result", "error")
+
+
+def execution_view(row: Sequence[Any], position: int | None = None) -> ExecutionView:
+    """From a row of `read_execution` or `list_executions`."""
+    fields = dict(zip(EXECUTION_FIELDS, row, strict=True))
+    fields |= {name: Raw(fields[name].encode()) for name in _RAW_FIELDS}
+    return ExecutionView(position=position, **fields)
+
+
+class ExecutionPage(Struct, frozen=True, kw_only=True):
+    executions: list[ExecutionView]
+    next_cursor: str | None  # for `cursor`; null on the last page
+
+
+class Override(Struct, frozen=True, kw_only=True):
+    limit: int | None  # null = unlimited
+    reason: str
+    by: str
+    at: Time | None
+    until: Time | None
+
+
+class Pause(Struct, frozen=True, kw_only=True):
+    reason: str
+    by: str
+    at: Time | None
+    until: Time | None
+
+
+class QueueView(Struct, frozen=True, kw_only=True):
+    name: str
+    declared_limit: int | None
+    override: Override | None
+    effective_limit: int | None  # null = unlimited, 0 = nothing starts
+    paused: Pause | None
+    running: int
+    cancelling: int  # asked to stop; still hold their slots
+    waiting: int
+    scheduled: int
+    oldest_wait_seconds: float | None
+    state: str
+    version: int  # for `expected_version`
+    workflows: list[str]
+
+
+class QueuePage(Struct, frozen=True, kw_only=True):
+    queues: list[QueueView]
+    next_cursor: str | None
+
+
+class WorkerView(Struct, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    host: str
+    pid: int | None
+    sdk_version: str
+    max_concurrent: int
+    state: str
+    registered_at: Time
+    heartbeat_at: Time
+    lease_until: Time
+    left_at: Time | None
+    queues: list[str]
+    workflows: list[str]
+
+
+class WorkerList(Struct, frozen=True, kw_only=True):
+    workers: list[WorkerView]
+
+
+class StepView(Struct, frozen=True, kw_only=True):
+    key: str
+    result: Raw
+    error: Raw
+    started_at: Time
+    ended_at: Time
+    attempt: int
+    child_id: UUID | None
+
+
+class StepList(Struct, frozen=True, kw_only=True):
+    steps: list[StepView]
+
+
+class LimitChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    limit: Limit | None  # null = unlimited, 0 = nothing starts
+    reason: Text = ""
+    until: Time | None = None
+    expected_version: int | None = None
+
+
+class PauseChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    reason: Text = ""
+    until: Time | None = None
+    expected_version: int | None = None
+
+
+class ProblemView(Struct, frozen=True, kw_only=True):
+    """`application/problem+json`, RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    index: Annotated[int, Meta(ge=0)] | UnsetType = UNSET  # of the bad item in a batch
+    request_id: str | UnsetType = UNSET  # of an unexpected error, to be found in the server's log

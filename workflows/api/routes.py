@@ -1,0 +1,329 @@
+"""All of the REST API as django-ninja operations, from which the OpenAPI document and its page come.
+
+The hot endpoints are served by `hot` before a request gets here; they are listed, and work, here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import Query
+from ninja.errors import HttpError, ValidationError
+from ninja.security import HttpBearer
+
+from queues import limits, problems
+from queues.engine.operate import cancel_execution, retry_execution
+from queues.keys import Principal, authenticate, authenticate_request, scope_of
+from queues.models import ApiKey, Change, Status
+from queues.problems import Invalid, NotFound, Problem, TooLarge, as_problem
+from queues.requests import (
+    Accepted,
+    AcceptedBatch,
+    Beat,
+    Exchange,
+    Exchanged,
+    Heartbeat,
+    NewExecution,
+    NewExecutions,
+    NewSteps,
+    Register,
+    Registered,
+    SavedSteps,
+)
+
+from . import handlers, reads
+from .checks import MAX_REQUEST_BYTES, decoded, time_problem
+from .openapi import API, described
+from .replies import (
+    ExecutionPage,
+    ExecutionView,
+    LimitChange,
+    PauseChange,
+    QueuePage,
+    QueueView,
+    StepList,
+    WorkerList,
+)
+
+FULL, ENQUEUE = ApiKey.Scope.FULL, ApiKey.Scope.ENQUEUE
+REST = Change.Through.REST
+MAX_QUEUES = 1_000
+
+AnyChange = TypeVar("AnyChange", LimitChange, PauseChange)
+Page = Annotated[int, Query(ge=1, le=reads.MAX_PAGE)]
+_limit_change = msgspec.json.Decoder(LimitChange)
+_pause_change = msgspec.json.Decoder(PauseChange)
+
+
+class Request(HttpRequest):
+    auth: Principal
+
+
+# -- who is calling ----------------------------------------------------------------------------------
+
+
+class ApiKeyAuth(HttpBearer):
+    """`Authorization: Bearer polos_…`; on a developer's own machine none is needed (local mode)."""
+
+    def __call__(self, request: HttpRequest) -> Principal:
+        return authenticate_request(request)
+
+    def authenticate(self, request: HttpRequest, token: str) -> Principal:
+        raise NotImplementedError
+
+
+class _AsyncApiKeyAuth(ApiKeyAuth):
+    async def __call__(self, request: HttpRequest) -> Principal:  # type: ignore[override]
+        return await authenticate(scope_of(request))
+
+
+_AsyncApiKeyAuth.__name__ = ApiKeyAuth.__name__  # one security scheme in the document
+
+api = API(
+    title="Polos",
+    version="1",
+    description="Executions on queues with shared limits. Errors are application/problem+json.",
+    auth=ApiKeyAuth(),
+    urls_namespace="api",
+)
+hot: Any = {"auth": _AsyncApiKeyAuth()}
+
+
+# -- executions --------------------------------------------------------------------------------------
+
+
+@api.post(
+    "/executions", tags=["executions"], **hot, **described((201, Accepted), (200, Accepted), body=NewExecution)
+)
+async def enqueue(request: Request) -> HttpResponse:
+    """Enqueue one execution: 201 when it was added, 200 when it was there already."""
+    return await _reply(handlers.enqueue(request.auth, _body(request)))
+
+
+@api.post("/executions/batch", tags=["executions"], **hot, **described((200, AcceptedBatch), body=NewExecutions))
+async def enqueue_batch(request: Request) -> HttpResponse:
+    """Enqueue up to 1,000 executions. When one of them is not valid, none is stored."""
+    return await _reply(handlers.enqueue_batch(request.auth, _body(request)))
+
+
+@api.get("/executions", tags=["executions"], **described((200, ExecutionPage)))
+def list_executions(
+    request: Request,
+    queue: str | None = None,
+    workflow: str | None = None,
+    status: Status | None = None,
+    parent: UUID | None = None,
+    limit: Page = 50,
+    cursor: UUID | None = None,
+) -> HttpResponse:
+    """Executions, newest first, a page at a time."""
+    request.auth.needs(FULL, ENQUEUE)
+    page = reads.executions(
+        request.auth, queue=queue, workflow=workflow, status=status, parent=parent, limit=limit, cursor=cursor
+    )
+    return _json(page)
+
+
+@api.get("/executions/{uuid:execution_id}", tags=["executions"], **hot, **described((200, ExecutionView)))
+async def get_execution(request: Request, execution_id: UUID, wait: str = "0") -> HttpResponse:
+    """One execution. With `wait` (seconds, at most 60) the answer comes when it is final or the time is over."""
+    return await _reply(handlers.execution(request.auth, execution_id, handlers.wait_seconds(wait)))
+
+
+@api.post("/executions/{uuid:execution_id}/cancellation", tags=["executions"], **described((200, ExecutionView)))
+def cancel(request: Request, execution_id: UUID) -> HttpResponse:
+    """Cancel an execution. One that runs is asked to stop, and holds its slot until it has."""
+    request.auth.needs(FULL)
+    reads.execution(request.auth, execution_id)
+    cancel_execution(execution_id, actor=request.auth.actor, through=REST)
+    return _json(reads.execution(request.auth, execution_id))
+
+
+@api.post("/executions/{uuid:execution_id}/retry", tags=["executions"], **described((200, ExecutionView)))
+def retry(request: Request, execution_id: UUID) -> HttpResponse:
+    """Queue a failed or cancelled execution again, in a new place."""
+    request.auth.needs(FULL)
+    reads.execution(request.auth, execution_id)
+    retry_execution(execution_id, actor=request.auth.actor, through=REST)
+    return _json(reads.execution(request.auth, execution_id))
+
+
+@api.get("/executions/{uuid:execution_id}/steps", tags=["executions"], **described((200, StepList)))
+def list_steps(request: Request, execution_id: UUID) -> HttpResponse:
+    """What the steps of an execution returned."""
+    request.auth.needs(FULL, ENQUEUE)
+    return _json(StepList(steps=reads.steps(request.auth, execution_id)))
+
+
+# -- queues ------------------------------------------------------------------------------------------
+
+
+@api.get("/queues", tags=["queues"], **described((200, QueuePage)))
+def list_queues(
+    request: Request, search: str = "", limit: Annotated[int, Query(ge=1, le=MAX_QUEUES)] = 200, cursor: str = ""
+) -> HttpResponse:
+    """Queues by name, a page at a time."""
+    request.auth.needs(FULL, ENQUEUE)
+    return _json(reads.queues(request.auth, search=search, limit=limit, cursor=cursor))
+
+
+@api.get("/queues/{path:name}", tags=["queues"], **described((200, QueueView)))
+def get_queue(request: Request, name: str) -> HttpResponse:
+    """One queue: its limit, what runs and what waits."""
+    request.auth.needs(FULL, ENQUEUE)
+    return _queue(request, name)
+
+
+@api.put("/limits/{path:name}", tags=["queues"], **described((200, QueueView), body=LimitChange))
+def change_limit(request: Request, name: str) -> HttpResponse:
+    """Set an override: a number, null for unlimited, 0 so that nothing starts. What runs is never stopped."""
+    request.auth.needs(FULL)
+    change = _changed(decoded(_limit_change, _body(request)))
+    limits.change_limit(
+        queue=reads.known_queue(request.auth, name), limit=change.limit, reason=change.reason, until=change.until,
+        expected_version=change.expected_version, actor=request.auth.actor, through=REST,
+    )  # fmt: skip
+    return _queue(request, name)
+
+
+@api.delete("/limits/{path:name}", tags=["queues"], **described((200, QueueView)))
+def clear_override(
+    request: Request, name: str, reason: str = "", expected_version: int | None = None
+) -> HttpResponse:
+    """Back to the limit that code declares."""
+    request.auth.needs(FULL)
+    limits.clear_override(
+        queue=reads.known_queue(request.auth, name), reason=reason, expected_version=expected_version,
+        actor=request.auth.actor, through=REST,
+    )  # fmt: skip
+    return _queue(request, name)
+
+
+@api.put("/pauses/{path:name}", tags=["queues"], **described((200, QueueView), body=PauseChange))
+def pause(request: Request, name: str) -> HttpResponse:
+    """Pause a queue: nothing starts until somebody resumes it, or until `until`."""
+    request.auth.needs(FULL)
+    change = _changed(decoded(_pause_change, _body(request) or b"{}"))
+    limits.pause(
+        queue=reads.known_queue(request.auth, name), reason=change.reason, until=change.until,
+        expected_version=change.expected_version, actor=request.auth.actor, through=REST,
+    )  # fmt: skip
+    return _queue(request, name)
+
+
+@api.delete("/pauses/{path:name}", tags=["queues"], **described((200, QueueView)))
+def resume(request: Request, name: str, reason: str = "", expected_version: int | None = None) -> HttpResponse:
+    """Resume a queue."""
+    request.auth.needs(FULL)
+    limits.resume(
+        queue=reads.known_queue(request.auth, name), reason=reason, expected_version=expected_version,
+        actor=request.auth.actor, through=REST,
+    )  # fmt: skip
+    return _queue(request, name)
+
+
+# -- workers -----------------------------------------------------------------------------------------
+
+
+@api.get("/workers", tags=["workers"], **described((200, WorkerList)))
+def list_workers(request: Request) -> HttpResponse:
+    """Workers, the newest first, with what they serve."""
+    request.auth.needs(FULL, ENQUEUE)
+    return _json(WorkerList(workers=reads.workers(request.auth)))
+
+
+@api.post("/workers", tags=["workers"], **hot, **described((200, Registered), body=Register))
+async def register(request: Request) -> HttpResponse:
+    """A worker says who it is and what it serves. Repeating it is a reconnect."""
+    return await _reply(handlers.register(request.auth, _body(request)))
+
+
+@api.post(
+    "/workers/{uuid:worker_id}/exchange", tags=["workers"], **hot, **described((200, Exchanged), body=Exchange)
+)
+async def exchange(request: Request, worker_id: UUID) -> HttpResponse:
+    """Hand in results and take new work, in one commit. 410: register again under a new id."""
+    return await _reply(handlers.exchange(request.auth, worker_id, _body(request)))
+
+
+@api.post("/workers/{uuid:worker_id}/heartbeat", tags=["workers"], **hot, **described((200, Beat), body=Heartbeat))
+async def heartbeat(request: Request, worker_id: UUID) -> HttpResponse:
+    """Renew the lease of everything that the worker holds."""
+    return await _reply(handlers.heartbeat(request.auth, worker_id, _body(request)))
+
+
+@api.delete("/workers/{uuid:worker_id}", tags=["workers"], **hot, **described((204, None)))
+async def deregister(request: Request, worker_id: UUID) -> HttpResponse:
+    """The worker leaves; what it still holds goes back to its place."""
+    return await _reply(handlers.deregister(request.auth, worker_id))
+
+
+@api.post("/steps", tags=["workers"], **hot, **described((200, SavedSteps), body=NewSteps))
+async def save_steps(request: Request) -> HttpResponse:
+    """Save what steps returned, so that a later attempt does not run them again."""
+    return await _reply(handlers.save_steps(request.auth, _body(request)))
+
+
+# -- requests and replies ----------------------------------------------------------------------------
+
+
+def _body(request: HttpRequest) -> bytes:
+    """Read past Django's own limit, which is lower than ours."""
+    body: bytes = request.read(MAX_REQUEST_BYTES + 1)
+    if len(body) > MAX_REQUEST_BYTES:
+        raise TooLarge(f"A request has at most {MAX_REQUEST_BYTES:,} bytes.")
+    return body
+
+
+def _changed(change: AnyChange) -> AnyChange:
+    if problem := time_problem("until", change.until):
+        raise Invalid(problem)
+    return change
+
+
+def _queue(request: Request, name: str) -> HttpResponse:
+    return _json(reads.queue(request.auth, name))
+
+
+def _json(value: msgspec.Struct) -> HttpResponse:
+    return HttpResponse(msgspec.json.encode(value), content_type="application/json")
+
+
+async def _reply(handler: Coroutine[Any, Any, handlers.Reply]) -> HttpResponse:
+    status, body = await handler
+    return HttpResponse(body, status=status, content_type="application/json")
+
+
+# -- errors ------------------------------------------------------------------------------------------
+
+
+def problem_response(problem: Problem) -> HttpResponse:
+    return HttpResponse(
+        problems.body(problem), status=problem.status, content_type=problems.CONTENT_TYPE, headers=problem.headers
+    )
+
+
+@api.exception_handler(Exception)
+def _on_error(request: HttpRequest, error: Exception) -> HttpResponse:
+    return problem_response(as_problem(error, where=f"{request.method} {request.path}"))
+
+
+@api.exception_handler(Http404)
+def _on_missing(request: HttpRequest, error: Http404) -> HttpResponse:
+    return problem_response(NotFound("There is nothing at this address."))
+
+
+@api.exception_handler(ValidationError)
+def _on_bad_parameters(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    first = error.errors[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    return problem_response(Invalid(f"The parameter {where} is not valid: {first['msg']}."))
+
+
+@api.exception_handler(HttpError)
+def _on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    return problem_response(Invalid(str(error)))

@@ -1,0 +1,34 @@
+-- How many wait before an execution on its queue, counted up to `most` per workflow and for at most 20 workflows,
+-- so that the cost has an end; empty when that is not the whole truth. Walks the index of what is ready: the
+-- workflows with a step from each to the next, then each one's part of the line. Locks: none.
+with recursive mine as (
+    select e.queue_id, e.place, e.id from queues_execution e where e.id = %(id)s::uuid and e.status = 'queued'
+),
+workflows as (
+    (
+        select e.workflow, 1 as n
+        from mine m join queues_execution e on e.queue_id = m.queue_id and e.status = 'queued'
+        order by e.workflow limit 1
+    )
+    union all
+    select (
+        select e.workflow from queues_execution e
+        where e.queue_id = m.queue_id and e.status = 'queued' and e.workflow > w.workflow
+        order by e.workflow limit 1
+    ), w.n + 1
+    from workflows w cross join mine m
+    where w.workflow is not null and w.n <= 20
+),
+counted as (
+    select (
+        select count(*) from (
+            select from queues_execution e
+            where e.queue_id = m.queue_id and e.status = 'queued' and e.workflow = w.workflow
+                and (e.place, e.id) < (m.place, m.id)
+            limit %(most)s::int
+        ) as before
+    ) as before
+    from workflows w cross join mine m
+    where w.workflow is not null
+)
+select case when count(*) <= 20 and max(before) < %(most)s::int then sum(before) end from counted
