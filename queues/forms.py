@@ -99,7 +99,7 @@ class RoleForm(forms.Form):
 
 def consequence_of_limit(gauge: Gauge, limit: int | None) -> str:
     """What a new effective limit does to what runs and waits now."""
-    held = gauge.running + gauge.cancelling
+    held = gauge.held
     if gauge.paused:
         return "The queue is paused: the new limit counts once it is resumed."
     if limit == 0:
@@ -115,13 +115,13 @@ def consequence_of_limit(gauge: Gauge, limit: int | None) -> str:
 
 
 def consequence_of_pause(gauge: Gauge) -> str:
-    held = gauge.running + gauge.cancelling
+    held = gauge.held
     running = f"{_are(held)} running and will finish, none is killed." if held else "Nothing runs now."
     return f"{running} Nothing starts until the queue is resumed; what arrives meanwhile waits in order."
 
 
 def consequence_of_resume(gauge: Gauge) -> str:
-    held = gauge.running + gauge.cancelling
+    held = gauge.held
     free = gauge.waiting if gauge.limit is None else max(0, gauge.limit - held)
     return _starts(gauge, min(gauge.waiting, free))
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_CELLS = 12
 SPARK_HEIGHT, SPARK_STEP = 24, 2
+FAILING = 0.05  # share of failed executions from which the tile is red
 LONG_WAIT = 60.0  # seconds: an oldest wait beyond this is shown in amber when the limit or a worker binds
 
 EMPTY = SafeString("")
@@ -67,14 +68,14 @@ TILES = {
 
 def render_tiles(gauges: Sequence[Gauge], totals: Totals) -> dict[str, SafeString]:
     """The five figures above the list, over all queues."""
-    held = sum(gauge.running + gauge.cancelling for gauge in gauges)
+    held = sum(gauge.held for gauge in gauges)
     waits = [gauge for gauge in gauges if gauge.waiting]
     longest = max(waits, key=lambda gauge: gauge.oldest_wait or 0, default=None)
     return {
-        "tile-running": _tile(f"{held:,}", _in_queues(sum(1 for g in gauges if g.running + g.cancelling))),
+        "tile-running": _tile(f"{held:,}", _in_queues(sum(1 for g in gauges if g.held))),
         "tile-waiting": _tile(f"{sum(g.waiting for g in waits):,}{_more(waits)}", _in_queues(len(waits))),
         "tile-oldest": _oldest_tile(longest),
-        "tile-failed": _tile(f"{totals.failed:,}", _share(totals), "red" if totals.failed else ""),
+        "tile-failed": _tile(f"{totals.failed:,}", _share(totals), "red" if totals.failed > FAILING * totals.finished else ""),
         "tile-workers": _tile(f"{totals.workers:,}", _free(totals, held)),
     }
 
@@ -103,7 +104,7 @@ def source(gauge: Gauge) -> SafeString:
 
 def occupancy(gauge: Gauge) -> SafeString:
     """The signature: running over the effective limit, as cells, a bar or a number."""
-    held = gauge.running + gauge.cancelling
+    held = gauge.held
     if gauge.limit is None:
         return format_html('<span class=of><b{}>{}</b> <small>no limit</small></span>', _zero(held), f"{held:,}")
     over = held > gauge.limit

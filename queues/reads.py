@@ -9,16 +9,16 @@ from typing import Any
 from uuid import UUID
 
 from django.apps import apps
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, F, Q, QuerySet, TextField
+from django.db.models.functions import Cast
 
 from .models import FINAL, HELD, Change, Declaration, Execution, Holding, Queue, Registration, Status, Worker
 
-HOUR = dt.timedelta(hours=1)
 GONE_FOR = dt.timedelta(days=1)  # how long a worker that left is still listed
 PAGE_SIZE = 50
 MAX_RUNNING = 200
-MAX_WAITING = 25
-MAX_RECENT = 15
+MAX_WAITING = 12
+MAX_RECENT = 12
 MAX_CHILDREN = 100
 MAX_GONE = 50
 
@@ -85,19 +85,6 @@ class WorkerRow:
     running: int
 
 
-# -- all queues ------------------------------------------------------------------------------------
-
-
-def totals(now: dt.datetime) -> Totals:
-    done = Execution.objects.filter(finished_at__gte=now - HOUR).aggregate(
-        finished=Count("id"), failed=Count("id", filter=Q(status=Status.FAILED))
-    )
-    alive = _alive(now).aggregate(workers=Count("id"), capacity=Sum("max_concurrent"))
-    return Totals(
-        failed=done["failed"], finished=done["finished"], workers=alive["workers"], capacity=alive["capacity"] or 0
-    )
-
-
 # -- one queue -------------------------------------------------------------------------------------
 
 
@@ -145,12 +132,17 @@ def executions(filters: Filters, cursor: UUID | None) -> Page:
     return Page(rows=rows[:PAGE_SIZE], next_cursor=str(rows[PAGE_SIZE - 1].execution.id) if more else "")
 
 
-def attempts(execution: Execution) -> list[Attempt]:
+def execution(id: UUID) -> Any:
+    """One execution with `payload_text`, `result_text` and `error_text`; None when there is none."""
+    return _as_text(Execution.objects.filter(id=id), "payload", "result", "error").first()
+
+
+def attempts(execution: Any) -> list[Attempt]:
     """Every claim so far, oldest first: the earlier ones from the holdings, the last one from the row."""
-    earlier = list(Holding.objects.filter(execution_id=execution.id).order_by("claimed_at", "id"))
+    earlier = list(_as_text(Holding.objects.filter(execution_id=execution.id), "error").order_by("claimed_at", "id"))
     names = _worker_names({h.worker_id for h in earlier} | {execution.worker_id})
     tries = [
-        Attempt(h.attempt, names.get(h.worker_id, ""), h.worker_id, h.slot, h.claimed_at, h.released_at, h.outcome, h.error)
+        Attempt(h.attempt, names.get(h.worker_id, ""), h.worker_id, h.slot, h.claimed_at, h.released_at, h.outcome, h.error_text)
         for h in earlier
     ]
     last = _last_claim(execution, names)
@@ -174,7 +166,8 @@ def parent(execution: Execution) -> Row | None:
 def steps(execution: Execution) -> list[Any]:
     """Checkpoints of this execution. They belong to the app above, so it is asked by name: imports point down."""
     step = apps.get_model("workflows", "Step")
-    return list(step._default_manager.filter(execution_id=execution.id).order_by("started_at", "id"))
+    found = step._default_manager.filter(execution_id=execution.id).order_by("started_at", "id")
+    return list(_as_text(found, "result", "error"))
 
 
 def place_in_line(execution: Execution, *, at_most: int = 1_000) -> int | None:
@@ -208,6 +201,12 @@ def workers(now: dt.datetime) -> tuple[list[WorkerRow], list[WorkerRow]]:
 # -- parts -----------------------------------------------------------------------------------------
 
 
+def _as_text(found: QuerySet[Any], *columns: str) -> QuerySet[Any]:
+    """JSON as it was sent: parsing it would lose digits, and a text `"1"` would look like a number."""
+    texts = {f"{column}_text": Cast(column, TextField()) for column in columns}
+    return found.defer(*columns).annotate(**texts)
+
+
 def _alive(now: dt.datetime) -> Any:
     return Worker.objects.filter(state__in=(Worker.State.ALIVE, Worker.State.DRAINING), lease_until__gt=now)
 
@@ -232,7 +231,7 @@ def _served(ids: list[UUID]) -> dict[UUID, list[tuple[str, list[str]]]]:
     return {worker_id: list(queues.items()) for worker_id, queues in found.items()}
 
 
-def _last_claim(execution: Execution, names: Mapping[UUID | None, str]) -> Attempt | None:
+def _last_claim(execution: Any, names: Mapping[UUID | None, str]) -> Attempt | None:
     if execution.claimed_at is None or execution.worker_id is None:
         return None
     ended = execution.released_at
@@ -244,5 +243,5 @@ def _last_claim(execution: Execution, names: Mapping[UUID | None, str]) -> Attem
         execution.claimed_at,
         ended,
         execution.outcome if ended else execution.status,
-        execution.error if execution.status in FINAL else None,
+        execution.error_text if execution.status in FINAL else None,
     )

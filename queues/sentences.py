@@ -20,7 +20,7 @@ def state_sentence(gauge: Gauge, now: dt.datetime) -> SafeString:
 
 
 def _state(gauge: Gauge, now: dt.datetime) -> SafeString:
-    held = gauge.running + gauge.cancelling
+    held = gauge.held
     if gauge.paused:
         return _paused(gauge, held, now)
     if gauge.limit is not None and held > gauge.limit:

@@ -17,11 +17,12 @@ from django.utils.safestring import SafeString
 
 from queues import fragments, keys, words
 from queues.access import Action, may, role_of
+from queues.indent import indented
 
 register = template.Library()
 
 THEMES = ("light", "dark")
-FOLD_BEYOND = 12  # lines of JSON that are shown without unfolding
+FOLD_BEYOND = 24  # lines of JSON that are shown without unfolding
 
 
 # -- the page around ---------------------------------------------------------------------------------
@@ -151,8 +152,8 @@ def colon(items: Any) -> str:
 
 @register.inclusion_tag("parts/json.html")
 def json_block(raw: str | None, empty: str = "none") -> dict[str, Any]:
-    """Somebody else's JSON, as text: indented when it can be parsed, as it is when not, folded when long."""
-    text = pretty(raw)
+    """Somebody else's JSON, as text, folded when it is long."""
+    text = "" if raw is None or raw == "null" else indented(raw)
     lines = text.count("\n") + 1
     return {"text": text, "empty": empty, "lines": lines, "fold": lines > FOLD_BEYOND or len(text) > 2_000}
 
@@ -167,13 +168,3 @@ def error_part(raw: str | None, part: str) -> str:
     if not isinstance(error, dict):
         return str(error) if part == "message" and error is not None else ""
     return str(error.get(part) or "")
-
-
-def pretty(raw: Any) -> str:
-    if raw is None:
-        return ""
-    try:
-        parsed = json.loads(raw) if isinstance(raw, str) else raw
-        return "" if parsed is None else json.dumps(parsed, indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return str(raw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from queues import reads
 from queues.access import Action, needs
 from queues.engine import operate
-from queues.models import FINAL, Change, Execution, Queue, Status
+from queues.models import FINAL, Change, Queue, Status
 
 from .replies import actor, done, refused
 
@@ -80,8 +81,8 @@ def retry(request: HttpRequest, id: UUID) -> HttpResponse:
     return done(request, "Queued again, at the end of the line.", "execution", id)
 
 
-def get_execution(id: UUID) -> Execution:
-    execution = Execution.objects.filter(id=id).first()
+def get_execution(id: UUID) -> Any:
+    execution = reads.execution(id)
     if execution is None:
         raise Http404("There is no such execution. Finished ones are kept for some time, then deleted.")
     return execution

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from queues import fragments, gauges, lanes, reads, sentences
 from queues.access import Action, needs
-from queues.gauges import Gauge
+from queues.gauges import Gauge, Survey
 from queues.models import Queue
 
 PAGE_SIZE = 500
@@ -22,7 +22,7 @@ PAGE_SIZE = 500
 SORTS: dict[str, tuple[str, Callable[[Gauge], Any]]] = {
     "attention": ("attention first", lambda g: (not gauges.needs_attention(g), g.name)),
     "name": ("name", lambda g: g.name),
-    "running": ("most running", lambda g: (-(g.running + g.cancelling), g.name)),
+    "running": ("most running", lambda g: (-g.held, g.name)),
     "waiting": ("most waiting", lambda g: (-g.waiting, g.name)),
     "oldest": ("oldest wait", lambda g: (-(g.oldest_wait or 0), g.name)),
     "rate": ("fastest", lambda g: (-g.per_minute, g.name)),
@@ -66,24 +66,25 @@ class View:
 @require_safe
 @needs(Action.SEE)
 def list_queues(request: HttpRequest) -> HttpResponse:
-    view, found = View.of(request), gauges.snapshot()
+    view, survey = View.of(request), gauges.survey()
+    found = survey.gauges
     picked = view.pick(found)
     shown = picked[view.start : view.start + PAGE_SIZE]
     context = {
         "view": view,
         "sorts": [(key, label) for key, (label, _) in SORTS.items()],
         "rows": [Row(gauge, fragments.render_gauge(gauge)) for gauge in shown],
-        "tiles": _tiles(found),
+        "tiles": _tiles(survey),
         "total": len(found),
         "matching": len(picked),
         "next_start": view.start + PAGE_SIZE if view.start + PAGE_SIZE < len(picked) else None,
-        "attention": sum(map(gauges.needs_attention, found)),
+        "attention": gauges.attention(found),
     }
     return render(request, "queues/list.html", context)
 
 
-def _tiles(found: list[Gauge]) -> list[tuple[str, str, SafeString]]:
-    rendered = fragments.render_tiles(found, reads.totals(timezone.now()))
+def _tiles(survey: Survey) -> list[tuple[str, str, SafeString]]:
+    rendered = fragments.render_tiles(survey.gauges, survey.totals)
     return [(id, label, rendered[id]) for id, label in fragments.TILES.items()]
 
 

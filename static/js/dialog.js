@@ -3,12 +3,14 @@
 const dialog = document.getElementById("dialog");
 const body = document.getElementById("dialog-body");
 
-document.addEventListener("htmx:afterSwap", (event) => {
+// After HTMX has settled, because it then moves the focus to [autofocus] by itself.
+document.addEventListener("htmx:afterSettle", (event) => {
   if (event.target !== body) return;
   if (!dialog.open) dialog.showModal();
   // A refused form is shown again: go to what is wrong, else to where the dialog wants to begin.
-  (body.querySelector("[aria-invalid=true]") ?? body.querySelector("[autofocus]"))?.focus();
-  body.querySelector("[autofocus]")?.select?.();
+  const first = body.querySelector("[aria-invalid=true]") ?? body.querySelector("[autofocus]");
+  first?.focus();
+  first?.select?.();
 });
 
 document.addEventListener("polos:done", () => dialog.close());
