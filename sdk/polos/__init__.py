@@ -1,0 +1,92 @@
+"""Workflows on shared, concurrency-limited queues.
+
+    from polos import queue, workflow
+
+    api_queue = queue("api-calls", concurrency_limit=5)
+
+    @workflow(id="call_api", queue=api_queue)
+    async def call_api(ctx, payload): ...
+
+Run them with `Worker`, start them with `PolosClient`, or do both in one process with `Polos`.
+"""
+
+from __future__ import annotations
+
+from ._client import Invocation, PolosClient
+from ._context import Context
+from ._errors import (
+    BadLimit,
+    BadName,
+    BadSignature,
+    ConfigurationError,
+    Conflict,
+    DefinitionError,
+    DuplicateStep,
+    DuplicateWorkflow,
+    ExecutionCancelled,
+    ExecutionError,
+    ExecutionFailed,
+    ExecutionTimeout,
+    Forbidden,
+    Gone,
+    Invalid,
+    NotFound,
+    NotSerializable,
+    PayloadInvalid,
+    PolosError,
+    QueueConflict,
+    RequestRefused,
+    ServerUnavailable,
+    StepError,
+    StepRefused,
+    TooLarge,
+    Unauthorized,
+)
+from ._execution import ErrorInfo, Execution, ExecutionHandle
+from ._polos import Polos
+from ._queue import Queue, queue
+from ._version import __version__
+from ._worker import Worker
+from ._workflow import Workflow, workflow
+
+__all__ = [
+    "BadLimit",
+    "BadName",
+    "BadSignature",
+    "ConfigurationError",
+    "Conflict",
+    "Context",
+    "DefinitionError",
+    "DuplicateStep",
+    "DuplicateWorkflow",
+    "ErrorInfo",
+    "Execution",
+    "ExecutionCancelled",
+    "ExecutionError",
+    "ExecutionFailed",
+    "ExecutionHandle",
+    "ExecutionTimeout",
+    "Forbidden",
+    "Gone",
+    "Invalid",
+    "Invocation",
+    "NotFound",
+    "NotSerializable",
+    "PayloadInvalid",
+    "Polos",
+    "PolosClient",
+    "PolosError",
+    "Queue",
+    "QueueConflict",
+    "RequestRefused",
+    "ServerUnavailable",
+    "StepError",
+    "StepRefused",
+    "TooLarge",
+    "Unauthorized",
+    "Worker",
+    "Workflow",
+    "__version__",
+    "queue",
+    "workflow",
+]

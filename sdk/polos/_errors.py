@@ -1,0 +1,167 @@
+"""The errors of the SDK.
+
+PolosError
+├── DefinitionError (also a ValueError): a queue or a workflow is declared wrongly
+│   ├── BadName
+│   ├── BadLimit
+│   ├── BadSignature
+│   ├── DuplicateWorkflow
+│   └── QueueConflict
+├── ConfigurationError: an address, a key or another setting cannot be used
+├── NotSerializable: a payload or a result that JSON cannot hold
+├── PayloadInvalid: a payload that does not fit the workflow's annotation
+├── ServerUnavailable: no useful answer within the time given
+├── RequestRefused: the server says no, and why
+│   ├── Unauthorized (401)
+│   ├── Forbidden (403)
+│   ├── NotFound (404)
+│   ├── Conflict (409)
+│   ├── Gone (410)
+│   ├── TooLarge (413)
+│   └── Invalid (400, 422)
+├── ExecutionError: an execution that gives no result
+│   ├── ExecutionFailed
+│   ├── ExecutionCancelled
+│   └── ExecutionTimeout (also a TimeoutError)
+└── StepError: a step that cannot be kept
+    ├── DuplicateStep
+    └── StepRefused
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._execution import Execution
+
+
+class PolosError(Exception):
+    """Everything that the SDK raises on purpose."""
+
+
+class DefinitionError(PolosError, ValueError):
+    """A queue or a workflow is declared wrongly; the message names the place."""
+
+
+class BadName(DefinitionError):
+    """A name of a queue or a workflow that is not allowed."""
+
+
+class BadLimit(DefinitionError):
+    """A concurrency limit that is not a whole number from 0 to 1,000,000."""
+
+
+class BadSignature(DefinitionError):
+    """A function that cannot be called as a workflow."""
+
+
+class DuplicateWorkflow(DefinitionError):
+    """Two workflows with one id."""
+
+
+class QueueConflict(DefinitionError):
+    """Two declarations of one queue that disagree within one worker."""
+
+
+class ConfigurationError(PolosError):
+    """A setting that cannot be used; the message names it."""
+
+
+class NotSerializable(PolosError):
+    """A value that JSON cannot hold, or that is too large."""
+
+
+class PayloadInvalid(PolosError):
+    """A payload that does not fit the workflow's annotation. Never retried: it would fail again."""
+
+
+class ServerUnavailable(PolosError):
+    """No useful answer within the time given. The request may or may not have had its effect."""
+
+
+class RequestRefused(PolosError):
+    """The server refused a request. `detail` is its sentence, `problem` its whole answer."""
+
+    def __init__(self, status: int, detail: str, problem: dict[str, Any] | None = None) -> None:
+        super().__init__(f"{detail} (HTTP {status})")
+        self.status = status
+        self.detail = detail
+        self.problem = problem or {}
+
+
+class Unauthorized(RequestRefused):
+    """No API key, or one that is unknown or revoked."""
+
+
+class Forbidden(RequestRefused):
+    """The API key does not allow this."""
+
+
+class NotFound(RequestRefused):
+    """There is no such thing, or the API key may not see it."""
+
+
+class Conflict(RequestRefused):
+    """It contradicts what is stored: another body under the same id, a stale token, a final status."""
+
+
+class Gone(RequestRefused):
+    """The server no longer knows this worker."""
+
+
+class TooLarge(RequestRefused):
+    """A payload, a result or a request over the limit."""
+
+
+class Invalid(RequestRefused):
+    """The request is not well-formed; the sentence says where."""
+
+
+class ExecutionError(PolosError):
+    """An execution that gives no result; `execution` is its last known state."""
+
+    def __init__(self, message: str, execution: Execution | None = None) -> None:
+        super().__init__(message)
+        self.execution = execution
+
+
+class ExecutionFailed(ExecutionError):
+    """The workflow raised an error in its last attempt."""
+
+
+class ExecutionCancelled(ExecutionError):
+    """Somebody cancelled it."""
+
+
+class ExecutionTimeout(ExecutionError, TimeoutError):
+    """It was not finished in the time that the caller wanted to wait. It goes on."""
+
+
+class StepError(PolosError):
+    """A step that cannot be kept."""
+
+
+class DuplicateStep(StepError):
+    """One key for two steps of one execution."""
+
+
+class StepRefused(StepError):
+    """The server does not take the step's result."""
+
+
+_BY_STATUS: dict[int, type[RequestRefused]] = {
+    400: Invalid,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+    413: TooLarge,
+    422: Invalid,
+}
+
+
+def refused(status: int, detail: str, problem: dict[str, Any] | None = None) -> RequestRefused:
+    """The error for an HTTP status."""
+    return _BY_STATUS.get(status, RequestRefused)(status, detail, problem)

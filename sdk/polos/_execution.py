@@ -1,0 +1,143 @@
+"""An execution as a client sees it: its state, and a handle to it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ._errors import ExecutionCancelled, ExecutionFailed
+
+if TYPE_CHECKING:
+    from ._client import PolosClient
+    from ._typing import Shape
+
+R = TypeVar("R")
+FINAL = ("completed", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """Why an execution failed, as its worker told it."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """One run of a workflow, as it was when the server answered."""
+
+    id: str
+    workflow_id: str
+    queue: str
+    status: str
+    payload: Any
+    result: Any
+    error: ErrorInfo | None
+    attempt: int
+    max_attempts: int
+    priority: int
+    enqueued_at: dt.datetime | None
+    due_at: dt.datetime | None
+    claimed_at: dt.datetime | None
+    finished_at: dt.datetime | None
+    worker_id: str | None
+    slot: int | None
+    parent_id: str | None
+    root_id: str | None
+    position: int | None  # place in line, 1 = next; None when it is not queued or not known cheaply
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL
+
+
+class ExecutionHandle(Generic[R]):
+    """An accepted execution: ask how it is, wait for its result, cancel it."""
+
+    __slots__ = ("_client", "_shape", "created", "id", "notes", "queue", "workflow_id")
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        workflow_id: str,
+        queue: str,
+        created: bool,
+        notes: list[str],
+        client: PolosClient,
+        shape: Shape,
+    ) -> None:
+        self.id = id
+        self.workflow_id = workflow_id
+        self.queue = queue
+        self.created = created  # False: it was there already
+        self.notes = notes  # what the server wants to be known, e.g. that the queue keeps its own limit
+        self._client = client
+        self._shape = shape
+
+    def __repr__(self) -> str:
+        return f"<ExecutionHandle {self.id} of {self.workflow_id} on {self.queue}>"
+
+    async def get(self) -> Execution:
+        """Its state now."""
+        return await self._client.get_execution(self.id)
+
+    async def result(self, timeout: float | None = None) -> R:
+        """Waits for the end: ExecutionFailed, ExecutionCancelled, or ExecutionTimeout after `timeout` seconds."""
+        execution = await self._client.wait(self.id, timeout=timeout)
+        result: R = result_of(execution, self._shape)
+        return result
+
+    async def cancel(self) -> Execution:
+        """Asks to stop it. One that is running holds its slot until its worker has stopped it."""
+        return await self._client.cancel_execution(self.id)
+
+
+def result_of(execution: Execution, shape: Shape) -> Any:
+    """The result of a final execution, typed; or the error that says why there is none."""
+    if execution.status == "completed":
+        return shape.load(execution.result, f"The result of {execution.workflow_id}")
+    about = f"Execution {execution.id} of {execution.workflow_id}"
+    if execution.status == "cancelled":
+        raise ExecutionCancelled(f"{about} was cancelled", execution)
+    error = execution.error or ErrorInfo("Error", "no reason was given")
+    raise ExecutionFailed(f"{about} failed: {error.type}: {error.message}", execution)
+
+
+def read_execution(data: Mapping[str, Any]) -> Execution:
+    """The server's JSON; fields that this version does not know are left out."""
+    return Execution(
+        id=data["id"],
+        workflow_id=data["workflow_id"],
+        queue=data["queue"],
+        status=data["status"],
+        payload=data.get("payload"),
+        result=data.get("result"),
+        error=_error(data.get("error")),
+        attempt=data.get("attempt", 0),
+        max_attempts=data.get("max_attempts", 1),
+        priority=data.get("priority", 0),
+        enqueued_at=_time(data.get("enqueued_at")),
+        due_at=_time(data.get("due_at")),
+        claimed_at=_time(data.get("claimed_at")),
+        finished_at=_time(data.get("finished_at")),
+        worker_id=data.get("worker_id"),
+        slot=data.get("slot"),
+        parent_id=data.get("parent_id"),
+        root_id=data.get("root_id"),
+        position=data.get("position"),
+    )
+
+
+def _error(data: Mapping[str, Any] | None) -> ErrorInfo | None:
+    if not data:
+        return None
+    return ErrorInfo(data.get("type", "Error"), data.get("message", ""), data.get("traceback", ""))
+
+
+def _time(text: str | None) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(text) if text else None

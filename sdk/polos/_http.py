@@ -1,0 +1,219 @@
+"""JSON over HTTP: retries with backoff, outages told once, nothing followed, nothing unbounded."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+from ._errors import ServerUnavailable, refused
+from ._json import decode
+from ._settings import Settings
+from ._version import __version__
+
+if TYPE_CHECKING:
+    import aiohttp
+
+logger = logging.getLogger("polos")
+
+MAX_RESPONSE = 256 * 1024 * 1024  # a claim of 1,000 payloads of 256 KiB
+CONNECT_SECONDS = 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+LONGEST_RETRY_AFTER = 60.0
+TRY_LATER = (429, 500, 502, 503, 504)
+
+
+class Unreachable(Exception):
+    """One try without a useful answer; another one may help."""
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class Http:
+    """One server, one pool of connections. Every request may be repeated: the ids in it make that harmless."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.api_url = settings.api_url
+        self.outages = Outages(settings.api_url)
+        self._base = f"{settings.api_url}/api/v1"
+        self._key = settings.api_key
+        self._session: aiohttp.ClientSession | None = None
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: str | None = None,
+        *,
+        lane: str,
+        timeout: float = 30.0,
+        patience: float | None = 60.0,
+        again: str | None = None,
+    ) -> Any:
+        """The decoded answer. Tries for `patience` seconds (None: for ever); RequestRefused is raised at once.
+
+        `again` is what is sent instead of `body` from the second try on.
+        """
+        began, tries = time.monotonic(), 0
+        try:
+            while True:
+                try:
+                    return await self._noted(lane, method, path, body, timeout)
+                except Unreachable as trouble:
+                    tries += 1
+                    pause = backoff(tries, trouble.retry_after)
+                    if patience is not None and time.monotonic() + pause - began > patience:
+                        raise ServerUnavailable(f"The server {self.api_url} {trouble.reason}") from trouble
+                    body = body if again is None else again
+                await asyncio.sleep(pause)
+        finally:
+            self.outages.leave(lane)
+
+    async def _noted(self, lane: str, method: str, path: str, body: str | None, timeout: float) -> Any:
+        try:
+            answer = await self.once(method, path, body, timeout=timeout)
+        except Unreachable as trouble:
+            self.outages.begin(lane, trouble.reason)
+            raise
+        self.outages.end(lane)
+        return answer
+
+    async def once(self, method: str, path: str, body: str | None = None, *, timeout: float) -> Any:
+        """One try: the decoded answer, RequestRefused or Unreachable."""
+        import aiohttp
+
+        try:
+            async with (
+                asyncio.timeout(timeout),
+                self._open().request(
+                    method, self._base + path, data=None if body is None else body.encode(), allow_redirects=False
+                ) as response,
+            ):
+                return self._answer(response, await _read(response))
+        except TimeoutError:
+            raise Unreachable(f"gave no answer within {timeout:.0f} s") from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise Unreachable(f"has a certificate that is not trusted ({error.certificate_error})") from error
+        except aiohttp.ClientConnectorError as error:
+            raise Unreachable(f"cannot be reached ({error.os_error.strerror or error})") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unreachable(f"broke the connection ({type(error).__name__}: {error})") from error
+
+    async def close(self) -> None:
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    def _answer(self, response: aiohttp.ClientResponse, content: bytes) -> Any:
+        status = response.status
+        if 200 <= status < 300:
+            return _decoded(content) if content else None
+        if status in TRY_LATER:
+            raise Unreachable(
+                f"answered {status}: {_problem(content, status)[0]}", _seconds(response.headers.get("Retry-After"))
+            )
+        if 300 <= status < 400:
+            location = response.headers.get("Location", "elsewhere")
+            raise refused(status, f"{self.api_url} redirects to {location}: set POLOS_API_URL.")
+        raise refused(status, *_problem(content, status))
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            self._session = _new_session(self._key)
+        return self._session
+
+
+class Outages:
+    """Says when the server goes away and when it is back: once each, however many requests notice."""
+
+    def __init__(self, api_url: str) -> None:
+        self._api_url = api_url
+        self._since = 0.0
+        self._lanes: set[str] = set()
+
+    def begin(self, lane: str, reason: str) -> None:
+        if not self._lanes:
+            self._since = time.monotonic()
+            logger.warning("The server %s %s. Trying again until it answers.", self._api_url, reason)
+        self._lanes.add(lane)
+
+    def end(self, lane: str) -> None:
+        if lane in self._lanes:
+            self._lanes.discard(lane)
+            if not self._lanes:
+                logger.info(
+                    "The server %s answers again, after %.1f s.", self._api_url, time.monotonic() - self._since
+                )
+
+    def leave(self, lane: str) -> None:
+        """A request was given up: its lane says nothing about the server any more."""
+        self._lanes.discard(lane)
+
+
+def backoff(tries: int, retry_after: float | None = None, *, longest: float = LONGEST_PAUSE) -> float:
+    """Seconds before the next try: full jitter over an exponential ceiling, never before the server allows it."""
+    ceiling = min(longest, FIRST_PAUSE * 2.0 ** min(tries, 20))
+    return (retry_after or 0.0) + random.uniform(0, ceiling)
+
+
+def _new_session(key: str | None) -> aiohttp.ClientSession:
+    import aiohttp
+
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",  # what is not unpacked cannot be a bomb
+        "User-Agent": f"polos-web-sdk/{__version__}",
+    }
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    return aiohttp.ClientSession(
+        headers=headers,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        # No cap here: a parked request must never make another one wait for a connection.
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+    )
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    if response.content_length is not None and response.content_length <= MAX_RESPONSE:
+        return await response.read()
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > MAX_RESPONSE:
+            response.close()
+            raise refused(response.status, f"The server's answer is larger than {MAX_RESPONSE:,} bytes.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _decoded(content: bytes) -> Any:
+    try:
+        return decode(content)
+    except ValueError:
+        raise Unreachable("answered with something that is not JSON; is POLOS_API_URL right?") from None
+
+
+def _problem(content: bytes, status: int) -> tuple[str, dict[str, Any]]:
+    """The sentence of a problem document, and the document."""
+    try:
+        problem = decode(content)
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        return f"The server answered {status} without a reason", {}
+    return str(problem.get("detail") or problem.get("title") or f"The server answered {status}"), problem
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    if retry_after and retry_after.isascii() and retry_after.isdigit():
+        return min(float(retry_after), LONGEST_RETRY_AFTER)
+    return None

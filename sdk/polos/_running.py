@@ -1,0 +1,122 @@
+"""One claimed execution while it runs here, and what is told about it afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import traceback
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from ._errors import NotSerializable, PayloadInvalid
+from ._json import encode
+
+Ending = Literal["cancelled", "released", "dropped"]
+
+MAX_RESULT_BYTES = 1024 * 1024
+MAX_MESSAGE = 4_000
+MAX_TRACEBACK = 20_000
+MAX_FRAMES = 20
+FIRST_RETRY, LONGEST_RETRY = 1.0, 300.0
+NEVER_RETRIED = (PayloadInvalid, NotSerializable)
+_HERE = str(Path(__file__).parent)
+
+
+class Done(NamedTuple):
+    """How a claim ended, ready to be sent."""
+
+    id: str
+    token: str
+    json: str
+    replaced: bool = False  # it says that the server refused the real one
+
+
+class Run:
+    """A claim and the task that works on it. `ending` says why it is being stopped, if it is."""
+
+    __slots__ = ("begun", "claim", "ending", "id", "is_async", "task", "token")
+
+    def __init__(self, claim: dict[str, Any], token: str, *, is_async: bool) -> None:
+        self.id: str = claim["id"]
+        self.token = token
+        self.claim = claim
+        self.is_async = is_async
+        self.begun = False
+        self.ending: Ending | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def stop(self, ending: Ending) -> None:
+        """Cancels the task, once. A sync function runs on: nobody can stop a thread."""
+        if self.ending == "dropped":
+            return
+        first = self.ending is None
+        self.ending = ending
+        # A task that is cancelled before it begins never runs at all, not even its clean-up: it looks by itself.
+        if first and self.begun and self.is_async and self.task is not None:
+            self.task.cancel()
+
+
+def result_json(value: Any, workflow_id: str) -> str:
+    """A workflow's result as JSON, NotSerializable when it cannot be kept."""
+    if value is None:
+        return "null"
+    what = f"The result of {workflow_id}"
+    text = encode(value, what)
+    if len(text) > MAX_RESULT_BYTES // 4 and (size := len(text.encode())) > MAX_RESULT_BYTES:
+        raise NotSerializable(f"{what} has {size:,} bytes as JSON; the most is {MAX_RESULT_BYTES:,}")
+    return text
+
+
+def completed(run: Run, result: str) -> Done:
+    if result == "null":
+        return Done(run.id, run.token, f'{{"id":"{run.id}","token":"{run.token}","outcome":"completed"}}')
+    return Done(
+        run.id, run.token, f'{{"id":"{run.id}","token":"{run.token}","outcome":"completed","result":{result}}}'
+    )
+
+
+def stopped(run: Run, ending: Ending) -> Done:
+    return Done(run.id, run.token, f'{{"id":"{run.id}","token":"{run.token}","outcome":"{ending}"}}')
+
+
+def failed(run: Run, error: BaseException) -> Done:
+    """A failed attempt: another one follows if attempts are left and it could end differently."""
+    pause = None if isinstance(error, NEVER_RETRIED) else retry_in(run.claim["attempt"], run.claim["max_attempts"])
+    body: dict[str, Any] = {"id": run.id, "token": run.token, "outcome": "failed", "error": error_info(error)}
+    if pause is not None:
+        body["retry_in"] = pause
+    return Done(run.id, run.token, encode(body, "An error"))
+
+
+def not_taken(done: Done, detail: str) -> Done:
+    """The server does not take a result: then the execution has failed, and says why."""
+    error = {"type": "ResultRefused", "message": _clean(detail, MAX_MESSAGE)}
+    body = {"id": done.id, "token": done.token, "outcome": "failed", "error": error}
+    return Done(done.id, done.token, encode(body, "An error"), replaced=True)
+
+
+def retry_in(attempt: int, max_attempts: int) -> float | None:
+    """Seconds until the next attempt: doubling, with jitter; None after the last one."""
+    if attempt >= max_attempts:
+        return None
+    ceiling = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(attempt - 1, 20))
+    return round(random.uniform(ceiling / 2, ceiling), 3)
+
+
+def error_info(error: BaseException) -> dict[str, str]:
+    """Type, message and traceback, cut to what the server takes and without this package's own frames."""
+    frames = traceback.extract_tb(error.__traceback__)
+    while frames and frames[0].filename.startswith(_HERE):
+        del frames[0]
+    lines = traceback.format_list(frames[-MAX_FRAMES:]) + traceback.format_exception_only(error)
+    return {
+        "type": _clean(type(error).__name__, 200),
+        "message": _clean(str(error), MAX_MESSAGE),
+        "traceback": _clean("".join(lines), MAX_TRACEBACK),
+    }
+
+
+def _clean(text: str, most: int) -> str:
+    """The end of a text is what explains; what PostgreSQL or JSON cannot hold is spelled out."""
+    text = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= most else "…" + text[1 - most :]

@@ -1,0 +1,81 @@
+"""Saves steps: those that come while a request is in flight go together in the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from ._errors import Conflict, RequestRefused
+from ._http import Http
+
+MAX_BATCH = 1_000
+MAX_CHARACTERS = 3_900_000  # of 16 MiB: a character has up to four bytes
+
+Waiting = tuple[str, "asyncio.Future[dict[str, Any]]"]
+
+
+class StepSaver:
+    """Saves the steps of all executions of one worker, for as long as it takes."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+        self._waiting: list[Waiting] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def save(self, step: str) -> dict[str, Any]:
+        """The server's `SavedStep` for one `NewStep` in JSON."""
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((step, future))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._send_all())
+        return await future
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _send_all(self) -> None:
+        while self._waiting:
+            batch = self._take()
+            try:
+                saved = await self._send([step for step, _ in batch])
+            except Exception as error:
+                _refuse(batch, error)
+                continue
+            for (_, future), answer in zip(batch, saved, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+
+    def _take(self) -> list[Waiting]:
+        count = size = 0
+        for step, _ in self._waiting[:MAX_BATCH]:
+            size += len(step)
+            if count and size > MAX_CHARACTERS:
+                break
+            count += 1
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
+
+    async def _send(self, steps: list[str]) -> list[dict[str, Any]]:
+        """One bad step must not fail the others: a refused batch is sent again one by one."""
+        try:
+            reply = await self._post(steps)
+        except Conflict as error:
+            return [{"outcome": "stale", "detail": error.detail}] * len(steps)
+        except RequestRefused as error:
+            if len(steps) == 1:
+                return [{"outcome": "invalid", "detail": error.detail}]
+            return [answer for step in steps for answer in await self._send([step])]
+        found: list[dict[str, Any]] = reply["steps"]
+        return found
+
+    async def _post(self, steps: list[str]) -> Any:
+        return await self._http.call(
+            "POST", "/steps", f'{{"steps":[{",".join(steps)}]}}', lane="steps", patience=None
+        )
+
+
+def _refuse(batch: list[Waiting], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)

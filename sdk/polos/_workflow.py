@@ -1,0 +1,239 @@
+"""`@workflow`: a plain function that says on which queue it runs."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+
+from . import _typing
+from ._errors import BadSignature, DefinitionError, DuplicateWorkflow
+from ._names import check_name
+from ._queue import NOT_GIVEN, MaybeLimit, QueueOption, file_and_line, read_queue_option
+from ._typing import UNTYPED, Shape, result_shape
+
+if TYPE_CHECKING:
+    from ._client import PolosClient
+    from ._execution import ExecutionHandle
+
+R = TypeVar("R")
+MAX_RETRIES = 999
+MAX_DESCRIPTION = 500
+
+
+class Workflow(Generic[R]):
+    """A function with an id, a queue and options. Calling it calls the function, as a test would."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        id: str | None = None,
+        queue: QueueOption = None,
+        retries: int = 0,
+        description: str | None = None,
+    ) -> None:
+        self.function = function
+        self.place = _place_of(function)
+        self.id = check_name(
+            id if id is not None else getattr(function, "__name__", ""), what="workflow", place=self.place
+        )
+        self.queue = read_queue_option(queue, workflow_id=self.id, place=self.place)
+        self.retries = _checked_retries(retries, self.id, self.place)
+        self.description = _first_paragraph(description if description is not None else function.__doc__)
+        self.is_async = _is_async(function, self.place)
+        self._payload = _payload_parameter(function, self.id, self.place)
+        self._payload_shape: Shape | None = None if self._payload else UNTYPED
+        self._result_shape: Shape | None = None
+        self.__name__ = self.id
+        self.__doc__ = function.__doc__
+        self._resolve_early(sys._getframe(2).f_locals)
+
+    def __repr__(self) -> str:
+        return f"<Workflow {self.id} on queue {self.queue.name}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    async def invoke(
+        self,
+        client: PolosClient,
+        payload: Any = None,
+        *,
+        queue_name: str | None = None,
+        queue_concurrency_limit: MaybeLimit = NOT_GIVEN,
+        idempotency_key: str | None = None,
+        priority: int = 0,
+        delay: float | None = None,
+    ) -> ExecutionHandle[R]:
+        """Starts an execution and returns at once. See `PolosClient.invoke`."""
+        return await client.invoke(
+            self,
+            payload,
+            queue_name=queue_name,
+            queue_concurrency_limit=queue_concurrency_limit,
+            idempotency_key=idempotency_key,
+            priority=priority,
+            delay=delay,
+        )
+
+    async def run(
+        self, client: PolosClient, payload: Any = None, *, timeout: float | None = None, **options: Any
+    ) -> R:
+        """Starts an execution and waits for its result. Options as for `invoke`."""
+        return await client.run(self, payload, timeout=timeout, **options)
+
+    def arguments(self, payload: Any) -> tuple[Any, ...]:
+        """What comes after `ctx`: the payload as the annotation wants it, or PayloadInvalid."""
+        shape = self._payload_shape or self.payload_shape()
+        if self._payload is None or (payload is None and self._payload.default is not _typing.EMPTY):
+            return ()
+        return (payload if shape.plain else shape.load(payload, f"The payload of {self.id}"),)
+
+    def payload_shape(self) -> Shape:
+        """Resolved once; BadSignature when the annotation names what does not exist at run time."""
+        if self._payload_shape is None:
+            self._payload_shape = self._shape_of(self._payload.annotation) if self._payload else UNTYPED
+        return self._payload_shape
+
+    @property
+    def result_shape(self) -> Shape:
+        if self._result_shape is None:
+            self._result_shape = result_shape(self.function)
+        return self._result_shape
+
+    def _shape_of(self, annotation: Any) -> Shape:
+        try:
+            return Shape(_typing.resolve(annotation, function=self.function))
+        except BadSignature as error:
+            raise BadSignature(f"{self.place}: the payload of {self.id}: {error}") from error
+        except (NameError, AttributeError, TypeError, SyntaxError) as error:
+            raise BadSignature(
+                f"{self.place}: the payload of {self.id} is annotated {annotation!r}, which cannot be found "
+                f"at run time ({error}). A name imported under TYPE_CHECKING is not enough."
+            ) from error
+
+    def _resolve_early(self, names: Mapping[str, Any]) -> None:
+        """Textual annotations may name what is local to the caller. What is defined later is resolved later."""
+        annotations = getattr(self.function, "__annotations__", {})
+        if self._payload and isinstance(self._payload.annotation, str):
+            self._payload_shape = self._early_shape(self._payload.annotation, names)
+        if isinstance(annotations.get("return"), str):
+            self._result_shape = self._early_shape(annotations["return"], names)
+
+    def _early_shape(self, annotation: str, names: Mapping[str, Any]) -> Shape | None:
+        try:
+            return Shape(_typing.resolve(annotation, function=self.function, names=names))
+        except Exception:  # whatever it is, it comes back with its place when the worker starts
+            return None
+
+
+class _Decorator(Protocol):
+    @overload
+    def __call__(self, function: Callable[..., Awaitable[R]], /) -> Workflow[R]: ...
+    @overload
+    def __call__(self, function: Callable[..., R], /) -> Workflow[R]: ...
+
+
+@overload
+def workflow(id: Callable[..., Awaitable[R]], /) -> Workflow[R]: ...
+@overload
+def workflow(id: Callable[..., R], /) -> Workflow[R]: ...
+@overload
+def workflow(
+    id: str | None = None,
+    *,
+    queue: QueueOption = None,
+    retries: int = 0,
+    description: str | None = None,
+) -> _Decorator: ...
+def workflow(
+    id: Any = None,
+    *,
+    queue: QueueOption = None,
+    retries: int = 0,
+    description: str | None = None,
+) -> Any:
+    """Declares a workflow: `@workflow`, `@workflow()` or `@workflow(id=..., queue=..., retries=...)`.
+
+    The function takes `(ctx)` or `(ctx, payload)`. A plain `def` runs in a thread. `queue` is a `Queue`, a
+    name, or `{"concurrency_limit": n}`; without it the workflow has a queue of its own, unlimited. A failed
+    attempt is tried again `retries` more times, later each time.
+    """
+    if callable(id):
+        return _register(Workflow(id))
+
+    def decorate(function: Callable[..., Any]) -> Workflow[Any]:
+        return _register(Workflow(function, id=id, queue=queue, retries=retries, description=description))
+
+    return decorate
+
+
+_registry: dict[str, Workflow[Any]] = {}
+
+
+def registered_workflows() -> list[Workflow[Any]]:
+    """All workflows that this process has declared, in that order."""
+    return list(_registry.values())
+
+
+def check_unique(workflows: Iterable[Workflow[Any]]) -> dict[str, Workflow[Any]]:
+    """The workflows of one worker by id."""
+    by_id: dict[str, Workflow[Any]] = {}
+    for each in workflows:
+        if not isinstance(each, Workflow):
+            raise DefinitionError(f"{each!r} is not a workflow: decorate it with @workflow")
+        if by_id.setdefault(each.id, each) is not each:
+            raise _duplicate(by_id[each.id], each)
+    return by_id
+
+
+def _register(new: Workflow[Any]) -> Workflow[Any]:
+    known = _registry.get(new.id)
+    # The same line again is the same module imported twice (as __main__ and by name) or reloaded.
+    if known is not None and known.place != new.place:
+        raise _duplicate(known, new)
+    _registry[new.id] = new
+    return new
+
+
+def _duplicate(first: Workflow[Any], second: Workflow[Any]) -> DuplicateWorkflow:
+    return DuplicateWorkflow(
+        f"{second.place}: a workflow with the id {second.id} exists already, at {first.place}"
+    )
+
+
+def _place_of(function: Callable[..., Any]) -> str:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None:
+        return f"<{type(function).__name__}>"
+    return file_and_line(code.co_filename, code.co_firstlineno)
+
+
+def _is_async(function: Callable[..., Any], place: str) -> bool:
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise BadSignature(f"{place}: a workflow returns its result, it does not yield")
+    return inspect.iscoroutinefunction(function)
+
+
+def _payload_parameter(function: Callable[..., Any], id: str, place: str) -> inspect.Parameter | None:
+    """The second parameter, if there is one. Others must have defaults: nobody would fill them."""
+    parameters = list(inspect.signature(function).parameters.values())
+    positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    others = positional[2:] + [each for each in parameters if each.kind is each.KEYWORD_ONLY]
+    if not positional or any(each.default is _typing.EMPTY for each in others):
+        raise BadSignature(f"{place}: workflow {id} takes (ctx) or (ctx, payload)")
+    return positional[1] if len(positional) > 1 else None
+
+
+def _checked_retries(retries: object, id: str, place: str) -> int:
+    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= MAX_RETRIES:
+        raise DefinitionError(
+            f"{place}: retries of workflow {id} is a whole number from 0 to {MAX_RETRIES}, not {retries!r}"
+        )
+    return retries
+
+
+def _first_paragraph(text: str | None) -> str:
+    return " ".join((text or "").strip().split("\n\n")[0].split())[:MAX_DESCRIPTION]
