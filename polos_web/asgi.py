@@ -1,9 +1,14 @@
+"""The ASGI application, for `polos-server start` and for any ASGI server."""
+
 from __future__ import annotations
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "polos_web.settings")
+django.setup(set_prefix=False)
 
-application = get_asgi_application()
+from .application import application  # noqa: E402  (imports models, which need the apps)
+
+__all__ = ["application"]

@@ -34,6 +34,7 @@ ROLE = DATABASE = "polos"
 MAJOR = "18"
 _LONGEST_SOCKET_PATH = 100  # 107 bytes on Linux, 103 on macOS
 _START_SECONDS = 60
+_PID_FILE = "postmaster.pid"
 _SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -94,6 +95,13 @@ class EmbeddedPostgres:
             finally:
                 os.close(use)
 
+    def revive(self) -> None:
+        """Starts the server again when it has died under us; cheap when it lives."""
+        if self._use is None or self._is_alive():
+            return
+        with self._alone():
+            self._ensure_running()
+
     @contextmanager
     def running(self) -> Iterator[None]:
         self.join()
@@ -124,7 +132,9 @@ class EmbeddedPostgres:
         if not self.cluster.exists():
             self._initialise()
         self._check_version()
-        if not self._is_coming_up():
+        if not self._is_alive():
+            # After a crash the pid may belong to another process by now, and PostgreSQL would not dare to start.
+            (self.cluster / _PID_FILE).unlink(missing_ok=True)
             self._start()
         self._wait_until_ready()
 
@@ -138,17 +148,14 @@ class EmbeddedPostgres:
             return False
         return True
 
-    def _is_coming_up(self) -> bool:
-        """Whether a live server has this directory. A file that names a dead or a foreign process is stale."""
-        lock = self.cluster / "postmaster.pid"
+    def _is_alive(self) -> bool:
+        """Whether the process that is named in the server's pid file is a server of this very directory."""
         try:
-            process = psutil.Process(int(lock.read_text().split("\n", 1)[0]))
-            if process.name() == "postgres" and process.cwd() == os.path.realpath(self.cluster):
-                return True
+            named = (self.cluster / _PID_FILE).read_text().split("\n", 1)[0]
+            process = psutil.Process(int(named))
+            return bool(process.name() == "postgres" and process.cwd() == os.path.realpath(self.cluster))
         except (OSError, ValueError, psutil.Error):
-            pass
-        lock.unlink(missing_ok=True)
-        return False
+            return False
 
     def _initialise(self) -> None:
         # Made aside and then renamed: an interrupted start leaves no half of a database behind.

@@ -20,7 +20,7 @@ _SECRET_VALUES = re.compile(
     re.IGNORECASE,
 )
 HIDDEN = "[hidden]"
-_QUIET = ("daphne", "asyncio", "axes", "psycopg.pool", "uvicorn", "django.request")
+_QUIET = ("daphne", "asyncio", "axes", "psycopg.pool", "uvicorn")
 
 
 def redact(text: str) -> str:
@@ -67,5 +67,5 @@ def _logging(level: str, shared: list[Any]) -> dict[str, Any]:
         "formatters": {"line": formatter},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": level},
-        "loggers": dict.fromkeys(_QUIET, {"level": "WARNING"}),
+        "loggers": {name: {"level": "WARNING"} for name in _QUIET} | {"django.request": {"level": "ERROR"}},
     }

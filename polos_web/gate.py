@@ -1,0 +1,101 @@
+"""In front of Django: a bound on requests at once, and on the size of each.
+
+Under ASGI each synchronous request gets a thread and, with its first query, a database connection. Without a
+bound a burst becomes a hundred threads and errors from the pool; with it, a line, and past that an early 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_API_BYTES = 16 * 1024 * 1024
+MAX_PAGE_BYTES = 2_621_440
+MAX_WAITING = 200
+_ALWAYS = frozenset(("/healthz", "/readyz", "/metrics"))  # asked exactly when a server is overloaded
+
+
+class TooLarge(Exception):
+    pass
+
+
+def max_bytes(path: str) -> int:
+    return MAX_API_BYTES if path.startswith("/api/") else MAX_PAGE_BYTES
+
+
+class Gate:
+    def __init__(self, application: Application, *, at_once: int, max_waiting: int = MAX_WAITING) -> None:
+        self.application = application
+        self.places = asyncio.Semaphore(at_once)
+        self.max_waiting = max_waiting
+        self.waiting = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        limit = max_bytes(scope["path"])
+        if announced(scope) > limit:
+            await _refuse_size(send, limit)
+        elif scope["path"] in _ALWAYS:
+            await self._bounded(scope, receive, send, limit)
+        elif self.waiting >= self.max_waiting:
+            await respond(send, 503, "The server is busy. Try again in a moment.", [(b"retry-after", b"2")])
+        else:
+            await self._in_line(scope, receive, send, limit)
+
+    async def _in_line(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        self.waiting += 1
+        try:
+            await self.places.acquire()
+        finally:
+            self.waiting -= 1
+        try:
+            await self._bounded(scope, receive, send, limit)
+        finally:
+            self.places.release()
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        try:
+            await self.application(scope, _counting(receive, limit), send)
+        except TooLarge:
+            # Django reads the whole body before it answers, so no response has begun.
+            await _refuse_size(send, limit)
+
+
+def _counting(receive: Receive, limit: int) -> Receive:
+    received = 0
+
+    async def counted() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise TooLarge
+        return message
+
+    return counted
+
+
+def announced(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
+
+
+async def _refuse_size(send: Send, limit: int) -> None:
+    await respond(send, 413, f"A request here has at most {limit:,} bytes.")
+
+
+async def respond(
+    send: Send, status: int, sentence: str, headers: list[tuple[bytes, bytes]] | None = None
+) -> None:
+    body = sentence.encode()
+    more = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*more, *(headers or [])]})
+    await send({"type": "http.response.body", "body": body})

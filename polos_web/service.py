@@ -1,0 +1,50 @@
+"""What one server process runs beside its requests, and how it lets go: the engine, and requests under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from queues.engine import get_engine
+
+
+class Service:
+    def __init__(self) -> None:
+        self.started = False
+        self._starting: asyncio.Future[None] | None = None
+        self._requests = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+
+    async def start(self) -> None:
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(get_engine().start())
+        await asyncio.shield(self._starting)
+        self.started = True
+
+    async def drain(self, seconds: float) -> None:
+        """No more work is given out, long polls are answered, and what is under way gets `seconds` to finish."""
+        if not self.started:
+            return
+        await get_engine().drain()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._quiet.wait(), seconds)
+
+    async def stop(self) -> None:
+        if self.started:
+            await get_engine().stop()
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        self._requests += 1
+        self._quiet.clear()
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            if not self._requests:
+                self._quiet.set()
+
+
+service = Service()

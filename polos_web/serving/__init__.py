@@ -1,0 +1,1 @@
+"""Runs the ASGI application on Daphne or on uvicorn, and stops it in the same order on both."""

@@ -1,0 +1,75 @@
+"""From listening to gone. The first signal drains, the second one ends it at once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from ..service import service
+
+DRAIN_SECONDS = 5.0
+log = structlog.get_logger(__name__)
+
+
+class Companion(Protocol):
+    """Something that runs beside the server on its loop, such as the demo's worker."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class Life:
+    """What happens around serving, in order: start, announce, drain, stop."""
+
+    def __init__(
+        self, *, announce: Callable[[], None], companions: Sequence[Companion], end_at_once: Callable[[], None]
+    ) -> None:
+        self.announce = announce
+        self.companions = companions
+        self.end_at_once = end_at_once
+        self._stopping: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        await service.start()
+        self.announce()
+        for companion in self.companions:
+            await companion.start()
+
+    def watch_signals(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        refuse_new: Callable[[], Awaitable[None]],
+        let_go: Callable[[], None],
+    ) -> None:
+        """`refuse_new` closes the door, `let_go` ends the server once what was inside is done."""
+
+        def stop() -> None:
+            if self._stopping is not None:
+                self.end_at_once()
+                return
+            self._stopping = loop.create_task(self._end(refuse_new, let_go))
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop)
+
+    async def _end(self, refuse_new: Callable[[], Awaitable[None]], let_go: Callable[[], None]) -> None:
+        log.info("stopping: finishing what is under way (once more: stop at once)")
+        try:
+            # The worker first: it hands in what it finished, and that needs the server.
+            for companion in reversed(self.companions):
+                await companion.stop()
+            await refuse_new()
+            await service.drain(DRAIN_SECONDS)
+            await service.stop()
+        except Exception:
+            log.exception("stopping went wrong; the rest is stopped all the same")
+        finally:
+            let_go()

@@ -1,0 +1,91 @@
+"""Daphne, run by us: it cancels what is in flight when it stops, and it reads a whole body before it asks
+anybody, so both are done here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daphne import http_protocol
+from daphne.endpoints import build_endpoint_description_strings
+from daphne.server import Server, twisted_loop
+from twisted.internet.defer import Deferred
+
+from ..asgi import application
+from ..gate import max_bytes
+from ..problems import Problem
+from .life import Life
+
+_REFUSAL = b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_MAX_MESSAGE_BYTES = 4096  # pages say little on the socket
+_READ_BYTES = 256 * 1024
+
+
+class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
+    """Refuses a body that is too large while it arrives. Daphne would first write all of it to a file."""
+
+    received = 0
+    limit: int | None = None
+
+    def gotLength(self, length: int | None) -> None:
+        super().gotLength(length)
+        path = self.channel._path.partition(b"?")[0].decode("latin-1")
+        self.limit = max_bytes(path)
+        if length is not None and length > self.limit:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self.limit is None:
+            return
+        self.received += len(data)
+        if self.received > self.limit:
+            self._refuse()
+        else:
+            super().handleContentChunk(data)
+
+    def _refuse(self) -> None:
+        self.limit = None
+        self.channel.transport.write(_REFUSAL)
+        self.channel.loseConnection()
+
+
+class DrainingServer(Server):  # type: ignore[misc]
+    connections: dict[Any, Any]
+    listen_problem = ""
+    port: Any = None
+
+    def listen_success(self, port: Any) -> None:
+        self.port = port
+        super().listen_success(port)
+
+    def listen_error(self, failure: Any) -> None:
+        self.listen_problem = failure.getErrorMessage()
+        self.stop()
+
+    async def refuse_new(self) -> None:
+        if (closed := self.port.stopListening()) is not None:
+            await closed.asFuture(twisted_loop)
+
+    def kill_all_applications(self) -> Deferred[Any]:
+        # Its own version stumbles over connections that have no application yet, or no longer.
+        open_ones = self.connections.items()
+        self.connections = {key: value for key, value in open_ones if "application_instance" in value}
+        return super().kill_all_applications()  # type: ignore[no-any-return]
+
+
+def serve(life: Life, *, host: str, port: int) -> None:
+    http_protocol.WebRequest = BoundedRequest  # what Daphne makes of each request
+    server = DrainingServer(
+        application,
+        endpoints=build_endpoint_description_strings(host=host, port=port),
+        signal_handlers=False,
+        request_buffer_size=_READ_BYTES,
+        websocket_max_message_size=_MAX_MESSAGE_BYTES,
+        websocket_max_frame_size=_MAX_MESSAGE_BYTES,
+        ready_callable=lambda: twisted_loop.create_task(life.begin()),
+        server_name="",
+        verbosity=0,
+    )
+    life.watch_signals(twisted_loop, refuse_new=server.refuse_new, let_go=server.stop)
+    server.run()
+    if server.listen_problem:
+        raise Problem(f"The server cannot listen on {host}, port {port}: {server.listen_problem}")
