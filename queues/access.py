@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, cast
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.views import redirect_to_login
@@ -83,7 +83,7 @@ def needs(action: Action) -> Callable[[View[P]], Guarded[P]]:
             check(request.user, action)
             return view(request, *args, **kwargs)
 
-        return guarded
+        return cast("Guarded[P]", guarded)
 
     return decorate
 

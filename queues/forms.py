@@ -59,7 +59,11 @@ class LimitForm(_Timed):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if cleaned.get("choice") == self.Choice.NUMBER and cleaned.get("limit") is None and "limit" not in self.errors:
+        if (
+            cleaned.get("choice") == self.Choice.NUMBER
+            and cleaned.get("limit") is None
+            and "limit" not in self.errors
+        ):
             self.add_error("limit", "Enter a number, or choose unlimited.")
         return cleaned
 

@@ -75,7 +75,9 @@ def render_tiles(gauges: Sequence[Gauge], totals: Totals) -> dict[str, SafeStrin
         "tile-running": _tile(f"{held:,}", _in_queues(sum(1 for g in gauges if g.held))),
         "tile-waiting": _tile(f"{sum(g.waiting for g in waits):,}{_more(waits)}", _in_queues(len(waits))),
         "tile-oldest": _oldest_tile(longest),
-        "tile-failed": _tile(f"{totals.failed:,}", _share(totals), "red" if totals.failed > FAILING * totals.finished else ""),
+        "tile-failed": _tile(
+            f"{totals.failed:,}", _share(totals), "red" if totals.failed > FAILING * totals.finished else ""
+        ),
         "tile-workers": _tile(f"{totals.workers:,}", _free(totals, held)),
     }
 
@@ -87,7 +89,10 @@ def source(gauge: Gauge) -> SafeString:
     """Where the limit comes from; when the queue is paused, who paused it and why."""
     if gauge.paused:
         return format_html(
-            "paused by {}{}{}", gauge.paused_by, _because(gauge.paused_reason), _until("resumes", gauge.paused_until)
+            "paused by {}{}{}",
+            gauge.paused_by,
+            _because(gauge.paused_reason),
+            _until("resumes", gauge.paused_until),
         )
     if gauge.overridden:
         return format_html(
@@ -106,11 +111,13 @@ def occupancy(gauge: Gauge) -> SafeString:
     """The signature: running over the effective limit, as cells, a bar or a number."""
     held = gauge.held
     if gauge.limit is None:
-        return format_html('<span class=of><b{}>{}</b> <small>no limit</small></span>', _zero(held), f"{held:,}")
+        return format_html("<span class=of><b{}>{}</b> <small>no limit</small></span>", _zero(held), f"{held:,}")
     over = held > gauge.limit
     return format_html(
-        '{}<span class=of><b{}>{}</b>/{}{}</span>',
-        _picture(gauge.running, gauge.cancelling, gauge.limit, held >= gauge.limit and (over or gauge.waiting > 0)),
+        "{}<span class=of><b{}>{}</b>/{}{}</span>",
+        _picture(
+            gauge.running, gauge.cancelling, gauge.limit, held >= gauge.limit and (over or gauge.waiting > 0)
+        ),
         _zero(held),
         f"{held:,}",
         f"{gauge.limit:,}",
@@ -133,9 +140,7 @@ def oldest(gauge: Gauge) -> SafeString:
     if gauge.oldest_wait is None:
         return format_html("<span class=zero>{}</span>", "–")
     long = gauge.oldest_wait >= LONG_WAIT and not gauge.paused
-    return format_html(
-        "<span{}>{}</span>", LONG if long else EMPTY, words.duration(gauge.oldest_wait, fine=False)
-    )
+    return format_html("<span{}>{}</span>", LONG if long else EMPTY, words.duration(gauge.oldest_wait, fine=False))
 
 
 def rate(gauge: Gauge) -> SafeString:
@@ -178,7 +183,9 @@ def _picture(running: int, cancelling: int, limit: int, full: bool) -> SafeStrin
     held = running + cancelling
     kinds = ["on"] * min(running, limit) + ["ending"] * max(0, min(held, limit) - running)
     kinds += [""] * (limit - len(kinds)) + ["over"] * min(held - limit, MAX_CELLS - limit)
-    cells = format_html_join("", "<i{}></i>", ((format_html(" class={}", kind) if kind else "",) for kind in kinds))
+    cells = format_html_join(
+        "", "<i{}></i>", ((format_html(" class={}", kind) if kind else "",) for kind in kinds)
+    )
     return format_html('<span class="cells{}" aria-hidden=true>{}</span>', " full" if full else "", cells)
 
 
@@ -186,7 +193,7 @@ def _bar(held: int, limit: int, full: bool) -> SafeString:
     width = min(100.0, 100 * held / limit)
     return format_html(
         '<svg class="bar{}" viewBox="0 0 100 10" preserveAspectRatio=none aria-hidden=true>'
-        '<rect width=100 height=10 /><rect class=on width={} height=10 /></svg>',
+        "<rect width=100 height=10 /><rect class=on width={} height=10 /></svg>",
         " full" if full else "",
         f"{max(width, 1.0) if held else 0:.1f}",
     )

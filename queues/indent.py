@@ -16,23 +16,23 @@ def indented(raw: str) -> str:
     return "".join(_laid_out(_TOKEN.findall(raw)))
 
 
-def _laid_out(tokens: list[str]) -> Iterator[str]:
+def _laid_out(parts: list[str]) -> Iterator[str]:
     depth = 0
-    for at, token in enumerate(tokens):
-        following = tokens[at + 1] if at + 1 < len(tokens) else ""
-        if token in "{[":
+    for at, part in enumerate(parts):
+        following = parts[at + 1] if at + 1 < len(parts) else ""
+        if part in "{[":
             depth += 1
-            yield token if token + following in _EMPTY else token + _line(depth)
-        elif token in "}]":
+            yield part if part + following in _EMPTY else part + _line(depth)
+        elif part in "}]":
             depth -= 1
-            previous = tokens[at - 1] if at else ""
-            yield token if previous + token in _EMPTY else _line(depth) + token
-        elif token == ",":
-            yield token + _line(depth)
-        elif token == ":":
+            previous = parts[at - 1] if at else ""
+            yield part if previous + part in _EMPTY else _line(depth) + part
+        elif part == ",":
+            yield part + _line(depth)
+        elif part == ":":
             yield ": "
         else:
-            yield _readable(token) if token[0] == '"' else token
+            yield _readable(part) if part[0] == '"' else part
 
 
 def _line(depth: int) -> str:

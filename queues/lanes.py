@@ -91,7 +91,10 @@ def _spans(queue: Queue, since: dt.datetime) -> list[Span]:
     held = own.filter(status__in=HELD).values_list(*columns)[:MAX_SPANS]
     done = own.filter(finished_at__gte=since).order_by("-finished_at").values_list(*columns)[:MAX_SPANS]
     earlier = Holding.objects.filter(queue=queue, released_at__gte=since).order_by("-released_at")[:MAX_SPANS]
-    spans = [Span(i, flow, slot, start, end, end and outcome or status) for i, flow, slot, start, end, outcome, status in (*held, *done)]
+    spans = [
+        Span(i, flow, slot, start, end, outcome if end else status)
+        for i, flow, slot, start, end, outcome, status in (*held, *done)
+    ]
     spans += [Span(h.execution_id, "", h.slot, h.claimed_at, h.released_at, _retried(h.outcome)) for h in earlier]
     return sorted(spans, key=lambda span: span.start)
 
@@ -144,7 +147,9 @@ def _kind(outcome: str) -> str:
 def _ticks(seconds: int) -> list[Tick]:
     minutes = seconds // 60
     step = (WIDTH - LEFT) / minutes
-    ticks = [Tick(round(LEFT + i * step), f"−{minutes - i} min", "middle" if i else "start") for i in range(minutes)]
+    ticks = [
+        Tick(round(LEFT + i * step), f"−{minutes - i} min", "middle" if i else "start") for i in range(minutes)
+    ]
     return [*ticks, Tick(WIDTH, "now", "end")]
 
 

@@ -90,7 +90,9 @@ class WorkerRow:
 
 def running(queue: Queue) -> list[Row]:
     """Who holds which slot, lowest slot first."""
-    held = Execution.objects.filter(queue=queue, status__in=HELD).order_by(F("slot").asc(nulls_last=True), "claimed_at")
+    held = Execution.objects.filter(queue=queue, status__in=HELD).order_by(
+        F("slot").asc(nulls_last=True), "claimed_at"
+    )
     return _rows(held.defer("payload", "result", "error")[:MAX_RUNNING])
 
 
@@ -139,10 +141,21 @@ def execution(id: UUID) -> Any:
 
 def attempts(execution: Any) -> list[Attempt]:
     """Every claim so far, oldest first: the earlier ones from the holdings, the last one from the row."""
-    earlier = list(_as_text(Holding.objects.filter(execution_id=execution.id), "error").order_by("claimed_at", "id"))
+    earlier = list(
+        _as_text(Holding.objects.filter(execution_id=execution.id), "error").order_by("claimed_at", "id")
+    )
     names = _worker_names({h.worker_id for h in earlier} | {execution.worker_id})
     tries = [
-        Attempt(h.attempt, names.get(h.worker_id, ""), h.worker_id, h.slot, h.claimed_at, h.released_at, h.outcome, h.error_text)
+        Attempt(
+            h.attempt,
+            names.get(h.worker_id, ""),
+            h.worker_id,
+            h.slot,
+            h.claimed_at,
+            h.released_at,
+            h.outcome,
+            h.error_text,
+        )
         for h in earlier
     ]
     last = _last_claim(execution, names)
@@ -204,7 +217,8 @@ def workers(now: dt.datetime) -> tuple[list[WorkerRow], list[WorkerRow]]:
 def _as_text(found: QuerySet[Any], *columns: str) -> QuerySet[Any]:
     """JSON as it was sent: parsing it would lose digits, and a text `"1"` would look like a number."""
     texts = {f"{column}_text": Cast(column, TextField()) for column in columns}
-    return found.defer(*columns).annotate(**texts)
+    annotated: QuerySet[Any] = found.defer(*columns).annotate(**texts)
+    return annotated
 
 
 def _alive(now: dt.datetime) -> Any:
@@ -219,7 +233,7 @@ def _rows(found: Iterable[Execution]) -> list[Row]:
 
 
 def _worker_names(ids: set[UUID | None]) -> Mapping[UUID | None, str]:
-    known = ids - {None}
+    known = [id for id in ids if id]
     return dict(Worker.objects.filter(id__in=known).values_list("id", "name")) if known else {}
 
 

@@ -80,7 +80,9 @@ def _paused(gauge: Gauge, held: int, now: dt.datetime) -> SafeString:
 
 
 def _idle(gauge: Gauge) -> SafeString:
-    return format_html("Nothing runs and nothing waits{}.", "" if gauge.workers else "; no worker serves this queue")
+    return format_html(
+        "Nothing runs and nothing waits{}.", "" if gauge.workers else "; no worker serves this queue"
+    )
 
 
 def _line(gauge: Gauge) -> SafeString:

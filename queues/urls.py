@@ -26,7 +26,6 @@ worker_urls = [
 
 account_urls = [
     path("signin", accounts.sign_in, name="signin"),
-    path("signin/", accounts.sign_in),  # as Django's own pages write it
     path("signin/<str:token>", accounts.sign_in_link, name="signin-link"),
     path("signout", accounts.sign_out, name="signout"),
     path("account", accounts.account, name="account"),

@@ -88,7 +88,9 @@ def since(at: dt.datetime | None) -> SafeString:
     if at is None:
         return SafeString("–")
     seconds = (timezone.now() - at).total_seconds()
-    return format_html('<time datetime="{}" data-since>{}</time>', at.isoformat(), words.duration(seconds, fine=False))
+    return format_html(
+        '<time datetime="{}" data-since>{}</time>', at.isoformat(), words.duration(seconds, fine=False)
+    )
 
 
 @register.filter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from django.contrib import messages
 from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
@@ -20,7 +22,9 @@ THEMES = ("system", "light", "dark")
 YEAR = 365 * 24 * 3600
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
-sign_in = login_not_required(LoginView.as_view(template_name="accounts/signin.html", redirect_authenticated_user=True))
+sign_in = login_not_required(
+    LoginView.as_view(template_name="accounts/signin.html", redirect_authenticated_user=True)
+)
 
 
 @login_not_required
@@ -71,7 +75,9 @@ def password(request: HttpRequest) -> HttpResponse:
 def theme(request: HttpRequest) -> HttpResponseBase:
     wanted = request.POST.get("theme", "system")
     response = redirect(_back(request))
-    response.set_cookie("theme", wanted if wanted in THEMES else "system", max_age=YEAR, samesite="Lax", httponly=True)
+    response.set_cookie(
+        "theme", wanted if wanted in THEMES else "system", max_age=YEAR, samesite="Lax", httponly=True
+    )
     return response
 
 
@@ -81,5 +87,4 @@ def _back(request: HttpRequest) -> str:
 
 
 def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # the middleware lets nobody else in
-    return request.user
+    return cast(User, request.user)  # the middleware lets nobody else in

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from queues import reads
 from queues.access import Action, needs
 from queues.engine import operate
+from queues.engine.errors import ExecutionNotFound, NotPossible
 from queues.models import FINAL, Change, Queue, Status
 
 from .replies import actor, done, refused
@@ -62,11 +63,13 @@ def show_execution(request: HttpRequest, id: UUID) -> HttpResponse:
 def cancellation(request: HttpRequest, id: UUID) -> HttpResponse:
     try:
         operate.cancel_execution(id, actor=actor(request), through=Change.Through.PAGE)
-    except operate.ExecutionNotFound:
+    except ExecutionNotFound:
         raise Http404("There is no such execution.") from None
-    except operate.NotPossible as no:
+    except NotPossible as no:
         return refused(request, str(no), "execution", id)
-    return done(request, "Cancelled. A running one keeps its slot until its worker has stopped it.", "execution", id)
+    return done(
+        request, "Cancelled. A running one keeps its slot until its worker has stopped it.", "execution", id
+    )
 
 
 @require_POST
@@ -74,9 +77,9 @@ def cancellation(request: HttpRequest, id: UUID) -> HttpResponse:
 def retry(request: HttpRequest, id: UUID) -> HttpResponse:
     try:
         operate.retry_execution(id, actor=actor(request), through=Change.Through.PAGE)
-    except operate.ExecutionNotFound:
+    except ExecutionNotFound:
         raise Http404("There is no such execution.") from None
-    except operate.NotPossible as no:
+    except NotPossible as no:
         return refused(request, str(no), "execution", id)
     return done(request, "Queued again, at the end of the line.", "execution", id)
 

@@ -55,19 +55,18 @@ def pause(request: HttpRequest, name: str) -> HttpResponse:
     queue = get_queue(name)
     if request.method != "POST":
         return _pause_page(request, queue, None)
-    resuming = "resume" in request.POST
-    form = (ResumeForm if resuming else PauseForm)(request.POST)
+    form = ResumeForm(request.POST) if "resume" in request.POST else PauseForm(request.POST)
     if not form.is_valid():
         return _pause_page(request, queue, form, "invalid")
     try:
-        _resume(request, name, form) if resuming else _pause(request, name, form)
+        changed = _pause(request, name, form) if isinstance(form, PauseForm) else _resume(request, name, form)
     except limits.StaleView as stale:
         form.add_error(None, stale.detail)
         return _pause_page(request, stale.queue, form, "stale")
     except limits.BadLimit as bad:
         form.add_error(None, bad.detail)
         return _pause_page(request, queue, form, "invalid")
-    return done(request, f"{name} is {'running again' if resuming else 'paused'}.", "queue", name)
+    return done(request, f"{name} is {'paused' if changed.paused else 'running again'}.", "queue", name)
 
 
 # -- calling the verbs -----------------------------------------------------------------------------
@@ -87,9 +86,8 @@ def _change(request: HttpRequest, queue: Queue, form: LimitForm) -> Queue:
     return limits.change_limit(limit=form.new_limit, until=form.until, **common)
 
 
-def _pause(request: HttpRequest, name: str, form: forms.Form) -> None:
-    assert isinstance(form, PauseForm)
-    limits.pause(
+def _pause(request: HttpRequest, name: str, form: PauseForm) -> Queue:
+    return limits.pause(
         queue=name,
         reason=form.cleaned_data["reason"],
         actor=actor(request),
@@ -99,8 +97,8 @@ def _pause(request: HttpRequest, name: str, form: forms.Form) -> None:
     )
 
 
-def _resume(request: HttpRequest, name: str, form: forms.Form) -> None:
-    limits.resume(
+def _resume(request: HttpRequest, name: str, form: ResumeForm) -> Queue:
+    return limits.resume(
         queue=name,
         reason=form.cleaned_data["reason"],
         actor=actor(request),

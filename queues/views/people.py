@@ -64,7 +64,9 @@ def activation(request: HttpRequest, id: int) -> HttpResponse:
         return redirect("people")
     active = "active" in request.POST
     User.objects.filter(id=user.id).update(is_active=active)
-    messages.success(request, f"{user.get_username()} {'can sign in again' if active else 'can no longer sign in'}.")
+    messages.success(
+        request, f"{user.get_username()} {'can sign in again' if active else 'can no longer sign in'}."
+    )
     return redirect("people")
 
 
@@ -76,7 +78,9 @@ def link(request: HttpRequest, id: int) -> HttpResponse:
     if user is None or not user.is_active:
         messages.error(request, "No link was made: reactivate the person first.")
         return redirect("people")
-    return _page(request, InviteForm(), link=_absolute(request, signin.make_link(user, actor(request))), invited=user)
+    return _page(
+        request, InviteForm(), link=_absolute(request, signin.make_link(user, actor(request))), invited=user
+    )
 
 
 def set_role(user: User, role: Role) -> None:

@@ -91,7 +91,8 @@ def _tiles(survey: Survey) -> list[tuple[str, str, SafeString]]:
 @require_safe
 @needs(Action.SEE)
 def show_queue(request: HttpRequest, name: str) -> HttpResponse:
-    queue, gauge, now = get_queue(name), get_gauge(name), timezone.now()
+    queue, survey, now = get_queue(name), gauges.survey(), timezone.now()
+    gauge = _found(name, survey)
     context = {
         "queue": queue,
         "gauge": gauge,
@@ -104,7 +105,7 @@ def show_queue(request: HttpRequest, name: str) -> HttpResponse:
         "finished": reads.finished(queue),
         "changes": reads.changes(queue),
         "declarations": reads.declarations(queue) if gauge.disagree else [],
-        "now": now,
+        "attention": gauges.attention(survey.gauges),
     }
     return render(request, "queues/queue.html", context)
 
@@ -117,7 +118,11 @@ def get_queue(name: str) -> Queue:
 
 
 def get_gauge(name: str) -> Gauge:
-    gauge = gauges.of_queue(name)
+    return _found(name, gauges.survey())
+
+
+def _found(name: str, survey: Survey) -> Gauge:
+    gauge = next((gauge for gauge in survey.gauges if gauge.name == name), None)
     if gauge is None:
         raise Http404(f"There is no queue named “{name}”.")
     return gauge

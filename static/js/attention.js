@@ -1,11 +1,13 @@
-// How many queues need attention, in the title and the icon of the tab.
+// How many queues need attention: in the title and the icon of the tab, and on the list.
 
 const icon = document.getElementById("icon");
-const title = document.querySelector("title");
+const calm = document.title.replace(/^\(\d+\) /, "");
 
 export function showAttention(count) {
-  const text = count ? `(${count}) ${title.dataset.title}` : title.dataset.title;
-  if (document.title !== text) document.title = text;
+  const title = count ? `(${count}) ${calm}` : calm;
+  if (document.title !== title) document.title = title;
   const href = count ? icon.dataset.attention : icon.dataset.calm;
   if (icon.getAttribute("href") !== href) icon.setAttribute("href", href);
+  const figure = document.getElementById("count-attention");
+  if (figure) figure.textContent = count;
 }

@@ -103,8 +103,7 @@ async function fetchPage() {
   if (!reply.ok) throw new Error(`status ${reply.status}`);
   const page = new DOMParser().parseFromString(await reply.text(), "text/html");
   applyDocument(page);
-  const count = /^\((\d+)\)/.exec(page.title);
-  if (page.querySelector("[data-cell]")) showAttention(count ? Number(count[1]) : 0);
+  if ("attention" in page.body.dataset) showAttention(Number(page.body.dataset.attention));
 }
 
 // -- the sign in the header ------------------------------------------------------------------------

@@ -1,0 +1,137 @@
+"""The list of executions, one execution, and its actions."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.test import Client
+
+from queues import reads
+from queues.models import Execution, Holding, Status
+from workflows.models import Step
+
+from .conftest import finished, make_execution, make_queue, make_worker, running, seconds_ago
+from .test_list import body, text
+
+
+def test_the_list_is_filtered_by_queue_workflow_and_status(vera: Client) -> None:
+    one, two = make_queue("one"), make_queue("two")
+    mine, other = make_execution(one, workflow="a"), make_execution(two, workflow="b")
+    for query in ("queue=one", "workflow=a", "status=queued&queue=one"):
+        html = body(vera, f"/executions?{query}")
+        assert f"e-{mine.id}" in html
+        assert f"e-{other.id}" not in html
+    assert "No execution matches" in body(vera, "/executions?status=failed")
+
+
+def test_pages_go_on_where_the_last_one_ended(vera: Client) -> None:
+    queue = make_queue()
+    made = sorted((make_execution(queue).id for _ in range(reads.PAGE_SIZE + 3)), reverse=True)
+    first = reads.executions(reads.Filters(), None)
+    second = reads.executions(reads.Filters(), uuid.UUID(first.next_cursor))
+    assert [row.execution.id for row in (*first.rows, *second.rows)] == made
+    assert second.next_cursor == ""
+    assert f"cursor={first.next_cursor}" in body(vera, "/executions")
+
+
+def test_a_cursor_that_makes_no_sense_is_the_first_page(vera: Client) -> None:
+    make_execution(make_queue())
+    assert "call_api" in body(vera, "/executions?cursor=x&queue=%00")
+
+
+def test_an_execution_shows_payload_attempts_steps_and_family(vera: Client) -> None:
+    queue = make_queue()
+    worker = make_worker(queue=queue)
+    parent = running(queue, worker, 1, workflow="orchestrator")
+    mine = finished(
+        queue, worker, Status.FAILED, attempt=2, max_attempts=2, parent_id=parent.id, root_id=parent.id,
+        error='{"type": "ValueError", "message": "no such customer", "traceback": "Traceback…"}',
+    )  # fmt: skip
+    child = make_execution(queue, parent_id=mine.id, workflow="a_child")
+    Holding.objects.create(
+        execution_id=mine.id, queue=queue, attempt=1, worker_id=worker.id, slot=1, claimed_at=seconds_ago(90),
+        released_at=seconds_ago(80), outcome="lost",
+    )  # fmt: skip
+    Step.objects.create(
+        execution_id=mine.id,
+        key="fetch",
+        result='{"id": 1}',
+        attempt=1,
+        started_at=seconds_ago(5),
+        ended_at=seconds_ago(4),
+    )
+    said = text(body(vera, f"/executions/{mine.id}"))
+    for part in (
+        "&quot;customer&quot;: 7",
+        "ValueError",
+        "no such customer",
+        "Try 1",
+        "lost",
+        "Try 2",
+        "fetch",
+        "orchestrator",
+        "a_child",
+    ):
+        assert part in said, part
+    assert f"/executions/{child.id}" in body(vera, f"/executions/{mine.id}")
+
+
+def test_numbers_keep_their_digits_and_long_values_are_folded(vera: Client) -> None:
+    queue = make_queue()
+    execution = make_execution(queue, payload=f'{{"n": 1.00000000000000000001, "l": [{",".join("1" * 40)}]}}')
+    html = body(vera, f"/executions/{execution.id}")
+    assert "1.00000000000000000001" in html
+    assert '<details class="fold">' in html
+
+
+def test_a_waiting_execution_tells_its_place_in_line(vera: Client) -> None:
+    queue = make_queue()
+    make_execution(queue, waited=50)
+    second = make_execution(queue, waited=20)
+    assert "place 2 in line" in text(body(vera, f"/executions/{second.id}"))
+
+
+def test_an_operator_cancels_and_retries(jonas: Client) -> None:
+    execution = make_execution(make_queue())
+    address = f"/executions/{execution.id}"
+    assert "Cancel execution" in body(jonas, address)
+    jonas.post(f"{address}/cancellation")
+    assert Execution.objects.get().status == Status.CANCELLED
+    assert "Retry" in body(jonas, address)
+    jonas.post(f"{address}/retry")
+    assert Execution.objects.get().status == Status.QUEUED
+
+
+def test_what_cannot_be_cancelled_is_refused_with_a_sentence(jonas: Client) -> None:
+    queue = make_queue()
+    execution = finished(queue, make_worker(queue=queue))
+    response = jonas.post(f"/executions/{execution.id}/cancellation", headers={"HX-Request": "true"})
+    assert "polos:refused" in response.headers["HX-Trigger"]
+    assert "completed already" in response.headers["HX-Trigger"]
+
+
+def test_a_viewer_sees_no_buttons(vera: Client) -> None:
+    execution = make_execution(make_queue())
+    assert "Cancel execution" not in body(vera, f"/executions/{execution.id}")
+
+
+def test_an_unknown_execution_is_not_found(vera: Client, jonas: Client) -> None:
+    unknown = uuid.uuid4()
+    assert vera.get(f"/executions/{unknown}").status_code == 404
+    assert jonas.post(f"/executions/{unknown}/cancellation").status_code == 404
+    assert jonas.post(f"/executions/{unknown}/retry").status_code == 404
+
+
+def test_workers_alive_lost_and_left(vera: Client) -> None:
+    queue = make_queue()
+    running(queue, make_worker("worker-a", queue, max_concurrent=8), 1)
+    make_worker("worker-b", state="left", left_at=seconds_ago(5))
+    make_worker("worker-c", lease_until=seconds_ago(5))
+    said = text(body(vera, "/workers"))
+    assert "worker-a alive 1/8" in said
+    assert "worker-b left" in said
+    assert "worker-c lost" in said
+
+
+def test_without_a_worker_the_page_says_what_to_do(vera: Client) -> None:
+    assert "No worker is alive" in body(vera, "/workers")

@@ -1,0 +1,118 @@
+"""The page of one queue."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from django.test import Client
+from django.utils import timezone
+
+from queues import lanes
+from queues.models import Change, Holding, Status
+
+from .conftest import finished, make_execution, make_queue, make_worker, running, seconds_ago
+from .test_list import body, text
+
+
+def test_a_name_with_slashes_has_its_page(vera: Client) -> None:
+    make_queue("billing/pause")
+    assert "billing/pause" in body(vera, "/queues/billing/pause")
+
+
+def test_an_unknown_queue_is_not_found(vera: Client) -> None:
+    response = vera.get("/queues/nobody")
+    assert response.status_code == 404
+    assert "There is no queue named “nobody”." in response.content.decode()
+
+
+def test_who_holds_which_slot(vera: Client) -> None:
+    queue = make_queue()
+    execution = running(queue, make_worker("worker-b", queue), 3)
+    html = body(vera, "/queues/api-calls")
+    row = html[html.index(f'id="r-{execution.id}"') :].split("</tr>")[0]
+    assert text(row.split(">", 1)[1]).startswith("3")
+    assert "worker-b" in row
+    assert f"/executions/{execution.id}" in row
+
+
+def test_waiting_ones_are_in_the_order_in_which_they_start(vera: Client) -> None:
+    queue = make_queue()
+    late, early = make_execution(queue, waited=5), make_execution(queue, waited=50)
+    first = make_execution(queue, waited=1, priority=100, place=seconds_ago(101))
+    html = body(vera, "/queues/api-calls")
+    places = [html.index(f'id="w-{execution.id}"') for execution in (first, early, late)]
+    assert places == sorted(places)
+
+
+def test_the_sentence_says_full(vera: Client) -> None:
+    queue = make_queue(limit=1)
+    running(queue, make_worker(queue=queue), 1)
+    make_execution(queue, waited=72)
+    assert "Full: 1 of 1 running, 1 waiting, oldest 1 min 1" in text(body(vera, "/queues/api-calls"))
+
+
+def test_the_sentence_says_that_nobody_serves_it(vera: Client) -> None:
+    make_execution(make_queue())
+    assert "No worker serves this queue: 1 waiting" in text(body(vera, "/queues/api-calls"))
+
+
+def test_the_sentence_says_that_zero_lets_nothing_start(vera: Client) -> None:
+    make_execution(make_queue(limit=0))
+    assert "The limit is 0, so nothing starts" in text(body(vera, "/queues/api-calls"))
+
+
+def test_the_second_line_says_who_changed_the_limit_and_why(vera: Client) -> None:
+    make_queue(
+        limit=3,
+        overridden=True,
+        override_limit=5,
+        override_by="ana",
+        override_at=seconds_ago(1900),
+        override_reason="provider raised quota",
+    )
+    said = text(body(vera, "/queues/api-calls"))
+    assert "Limit 5, set 31 min ago by ana: “provider raised quota” · declared 3 by worker-a" in said
+
+
+def test_the_trail_names_who_when_from_to_why_and_through_what(vera: Client) -> None:
+    Change.objects.create(
+        queue=make_queue(), at=seconds_ago(60), kind="override", before="none", after="5", actor="ana",
+        reason="quota", through="rest",
+    )  # fmt: skip
+    said = text(body(vera, "/queues/api-calls"))
+    assert "ana changed the override none → 5" in said
+    assert "“quota”" in said
+    assert "through REST" in said
+
+
+def test_lanes_show_who_held_a_slot_and_a_retry() -> None:
+    queue = make_queue(limit=2)
+    worker = make_worker(queue=queue)
+    running(queue, worker, 1)
+    finished(queue, worker, Status.FAILED, slot=2)
+    Holding.objects.create(
+        execution_id=worker.id, queue=queue, attempt=1, worker_id=worker.id, slot=2, claimed_at=seconds_ago(90),
+        released_at=seconds_ago(80), outcome="failed",
+    )  # fmt: skip
+    drawn = lanes.lanes(queue, timezone.now())
+    assert [lane.number for lane in drawn.lanes] == [1, 2]
+    assert sorted(bar.kind for bar in drawn.bars) == ["failed", "retried", "running"]
+
+
+def test_lanes_of_an_unlimited_queue_are_packed() -> None:
+    queue = make_queue(limit=None)
+    worker = make_worker(queue=queue)
+    for _ in range(3):
+        running(queue, worker, None)
+    drawn = lanes.lanes(queue, timezone.now())
+    assert len(drawn.lanes) == 3
+    assert not drawn.numbered
+
+
+def test_lanes_end_at_the_edge_of_the_picture() -> None:
+    queue = make_queue(limit=1)
+    worker = make_worker(queue=queue)
+    running(queue, worker, 1, claimed_at=timezone.now() - dt.timedelta(hours=1))
+    (bar,) = lanes.lanes(queue, timezone.now()).bars
+    assert float(bar.x) >= lanes.LEFT
+    assert float(bar.x) + float(bar.width) <= lanes.WIDTH
