@@ -35,6 +35,8 @@ MAJOR = "18"
 _LONGEST_SOCKET_PATH = 100  # 107 bytes on Linux, 103 on macOS
 _START_SECONDS = 60
 _PID_FILE = "postmaster.pid"
+_SOCKET = ".s.PGSQL.5432"
+_NO_PID = 4_194_304  # one more than any process can have
 _SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -133,8 +135,7 @@ class EmbeddedPostgres:
             self._initialise()
         self._check_version()
         if not self._is_alive():
-            # After a crash the pid may belong to another process by now, and PostgreSQL would not dare to start.
-            (self.cluster / _PID_FILE).unlink(missing_ok=True)
+            self._clear_traces()
             self._start()
         self._wait_until_ready()
 
@@ -182,16 +183,42 @@ class EmbeddedPostgres:
                 "Dump it with the old version and load it into a new --data-dir."
             )
 
+    def _clear_traces(self) -> None:
+        """After a crash the pid in the lock files may be another process's by now, or a zombie's, and PostgreSQL
+        would not dare to start."""
+        folder = _socket_dir(self.data_dir)
+        for name in (_SOCKET, f"{_SOCKET}.lock"):
+            (folder / name).unlink(missing_ok=True)
+        path = self.cluster / _PID_FILE
+        with suppress(FileNotFoundError):
+            # The rest of this file stays: by it PostgreSQL sees whether parts of the dead server still run.
+            _, _, rest = path.read_text().partition("\n")
+            path.write_text(f"{_NO_PID}\n{rest}")
+
     def _start(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while reason := self._start_once():
+            # Parts of a killed server need a moment to notice that it is gone.
+            if "still in use" not in reason or time.monotonic() > deadline:
+                raise Problem(f"The embedded PostgreSQL in {self.cluster} does not start: {reason}")
+            time.sleep(0.2)
+
+    def _start_once(self) -> str:
+        """Why it did not start; empty when it did."""
         settings = {**self.settings, "unix_socket_directories": str(_socket_dir(self.data_dir, make=True))}
         options = " ".join(f"-c {name}={_quoted(value)}" for name, value in settings.items())
         log = self.cluster / "start.log"
         log.unlink(missing_ok=True)
         arguments = ["start", "--silent", "--wait", f"--timeout={_START_SECONDS}", f"--log={log}"]
         outcome = _run("pg_ctl", [*arguments, f"--pgdata={self.cluster}", f"--options={options}"])
-        if outcome.returncode:
-            said = log.read_text() if log.exists() else outcome.stderr
-            raise Problem(f"The embedded PostgreSQL in {self.cluster} does not start: {_last_line(said)}")
+        if not outcome.returncode:
+            return ""
+        said = log.read_text() if log.exists() else outcome.stderr
+        return _last_line(said + self._newest_log())
+
+    def _newest_log(self) -> str:
+        logs = sorted((self.cluster / "log").glob("*.log"), key=lambda path: path.stat().st_mtime)
+        return logs[-1].read_text()[-4000:] if logs else ""
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
@@ -203,6 +230,8 @@ class EmbeddedPostgres:
     def _stop(self, *, wait: bool) -> None:
         arguments = ["stop", "--silent", "--mode=fast", "--wait" if wait else "--no-wait"]
         _run("pg_ctl", [*arguments, f"--pgdata={self.cluster}"])
+        with suppress(OSError):
+            _socket_dir(self.data_dir).rmdir()  # fails while it is still in use
 
 
 @contextmanager
@@ -226,7 +255,7 @@ def _conninfo(data_dir: Path, *, user: str, dbname: str) -> str:
 def _socket_dir(data_dir: Path, *, make: bool = False) -> Path:
     """In the data directory, or, when that path is too long for a socket, in the temporary folder."""
     folder = data_dir / "socket"
-    if len(os.fsencode(folder / ".s.PGSQL.5432")) > _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(folder / _SOCKET)) > _LONGEST_SOCKET_PATH:
         name = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
         folder = Path(tempfile.gettempdir()) / f"polos-{os.geteuid()}-{name}"
     if make:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,23 +10,17 @@ from django.conf import settings
 from django.db import connection
 from django.test import TransactionTestCase
 from psycopg.conninfo import make_conninfo
-from pytest_django import DjangoDbBlocker
 
 from polos_web.embedded import EmbeddedPostgres
-from tests import environment
+from tests import servers
+from tests.servers import Server, StartServer
 
 # What migrations fill is left alone: groups, permissions, content types.
 _KEPT = ("django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _data_dir() -> Iterator[None]:
-    yield
-    shutil.rmtree(environment.DATA_DIR, ignore_errors=True)
-
-
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(_data_dir: None) -> Iterator[None]:
+def django_db_modify_db_settings() -> Iterator[None]:
     """One embedded PostgreSQL for the whole run, unless DATABASE_URL names another one."""
     if settings.DATABASE_URL:
         yield
@@ -42,18 +37,55 @@ def django_db_setup(django_db_setup: None) -> None:
 
 
 @pytest.fixture
+def server(tmp_path: Path) -> Iterator[StartServer]:
+    """Starts real servers, stopped after the test: `server()` with data of its own and in local mode,
+    `server(dsn=dsn)` on the test database, where callers need a key."""
+    started: list[Server] = []
+
+    def start(*options: str, dsn: str | None = None, env: Mapping[str, str] | None = None) -> Server:
+        more = {"DATABASE_URL": servers.url_of(dsn)} if dsn else {}
+        launched = servers.launch(tmp_path / "data", *options, env={**more, **(env or {})})
+        started.append(launched)
+        return launched.wait_until_ready()
+
+    yield start
+    for one in reversed(started):
+        one.stop()
+
+
+@pytest.fixture(scope="session")
+def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests that only need one: data of its own, local mode."""
+    launched = servers.launch(tmp_path_factory.mktemp("live") / "data")
+    try:
+        yield launched.wait_until_ready()
+    finally:
+        launched.stop()
+
+
+@pytest.fixture(scope="session")
+def live_server_url(running_server: Server) -> str:
+    return running_server.url
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser of the machine; tests that need one are skipped where there is none."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no Chromium on this machine")
+    return found
+
+
+@pytest.fixture
 def dsn(clean_db: None) -> str:
     """For connections of your own to the test database, which is empty but for what migrations fill."""
     return str(settings.POLOS_DSN)
 
 
 @pytest.fixture
-def clean_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+def clean_db(transactional_db: None) -> None:
     """Real commits, seen by every connection, and gone after the test."""
-    with django_db_blocker.unblock():
-        yield
-        connection.close()
-        _empty_tables()
 
 
 def _empty_tables() -> None:
