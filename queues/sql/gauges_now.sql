@@ -1,0 +1,60 @@
+-- All queues as they are at one moment: a row per queue with its limit and pause, what it holds, what waits,
+-- who serves it. Counts rows; nothing is counted up or down. Locks nothing.
+-- heads:   the first queued row of each (queue, workflow), hopping along the ready index: one probe per pair,
+--          so 100,000 waiting rows cost as much as one. With priorities the head may not be the oldest row.
+-- fleet:   all living workers; its row is there without any queue, too.
+-- waiting: counted up to 10,001 per queue; beyond that the caller knows a recent exact figure (gauges_slow).
+with recursive heads as (
+    (
+        select queue_id, workflow, enqueued_at from queues_execution
+        where status = 'queued' order by queue_id, workflow, place, id limit 1
+    )
+    union all
+    select next.* from heads h
+    cross join lateral (
+        select x.queue_id, x.workflow, x.enqueued_at from queues_execution x
+        where x.status = 'queued' and (x.queue_id, x.workflow) > (h.queue_id, h.workflow)
+        order by x.queue_id, x.workflow, x.place, x.id limit 1
+    ) as next
+),
+line as (
+    select o.queue_id, o.oldest_at, c.waiting
+    from (select queue_id, min(enqueued_at) as oldest_at from heads group by queue_id) as o
+    cross join lateral (
+        select count(*) as waiting from (
+            select from queues_execution x where x.status = 'queued' and x.queue_id = o.queue_id limit 10001
+        ) as capped
+    ) as c
+),
+held as (
+    select queue_id, count(*) filter (where status = 'running') as running,
+        count(*) filter (where status = 'cancelling') as cancelling, max(claimed_at) as last_claimed_at
+    from queues_execution where status in ('running', 'cancelling') group by queue_id
+),
+alive as materialized (
+    select id, max_concurrent from queues_worker where state in ('alive', 'draining') and lease_until > now()
+),
+fleet as (
+    select count(*) as workers, coalesce(sum(max_concurrent), 0) as capacity from alive
+),
+served as (
+    select r.queue_id, count(distinct r.worker_id) as workers
+    from queues_registration r join alive a on a.id = r.worker_id
+    group by r.queue_id
+),
+declared as (
+    select queue_id, count(distinct coalesce("limit", -1)) > 1 as disagree
+    from queues_declaration group by queue_id
+)
+select q.id, q.name, q.effective_limit, q.declared_limit, q.overridden, q.override_by, q.override_reason,
+    q.override_until, q.declared_by, q.paused, q.paused_by, q.paused_reason, q.paused_at, q.paused_until, q.version,
+    coalesce(d.disagree, false) as disagree, coalesce(h.running, 0) as running,
+    coalesce(h.cancelling, 0) as cancelling, h.last_claimed_at, coalesce(l.waiting, 0) as waiting, l.oldest_at,
+    coalesce(s.workers, 0) as workers, f.workers as fleet_workers, f.capacity as fleet_capacity, clock_timestamp()
+from fleet f
+left join queues_queue q on true
+left join held h on h.queue_id = q.id
+left join line l on l.queue_id = q.id
+left join served s on s.queue_id = q.id
+left join declared d on d.queue_id = q.id
+order by q.name
