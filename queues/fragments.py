@@ -96,7 +96,8 @@ def source(gauge: Gauge) -> SafeString:
         )
     if gauge.overridden:
         return format_html(
-            "override {} → <b>{}</b> by {}{}",
+            "<span{}>override {} → <b>{}</b> by {}{}</span>",
+            format_html(' title="{}"', gauge.override_reason) if gauge.override_reason else EMPTY,
             words.limit(gauge.declared_limit),
             words.limit(gauge.limit),
             gauge.override_by,
@@ -152,7 +153,7 @@ def spark(buckets: Sequence[int]) -> SafeString:
     peak = max(buckets, default=0)
     top = max(peak, 4)  # one finished execution is not a full-height bar
     strokes = "".join(
-        f"M{i * SPARK_STEP + 1} {SPARK_HEIGHT}V{SPARK_HEIGHT - max(2, round(count * (SPARK_HEIGHT - 1) / top))}"
+        f"M{i * SPARK_STEP}.5 {SPARK_HEIGHT}V{SPARK_HEIGHT - max(2, round(count * (SPARK_HEIGHT - 1) / top))}"
         for i, count in enumerate(buckets)
         if count
     )

@@ -21,6 +21,7 @@ let delay = 0; // seconds from the change to the screen
 let failed = false; // the last request got no answer
 let due = null; // timer of the next refresh
 let busy = false;
+let acted = false; // somebody did something on this page since the last refresh
 
 if (watch && sign) start();
 
@@ -28,8 +29,12 @@ function start() {
   connect();
   setInterval(tick, 1000);
   document.addEventListener("visibilitychange", () => document.hidden || refreshSoon(0));
-  document.addEventListener("polos:done", () => refreshSoon(0));
-  document.addEventListener("polos:refused", () => refreshSoon(0));
+  for (const name of ["polos:done", "polos:refused"]) {
+    document.addEventListener(name, () => {
+      acted = true;
+      refreshSoon(0);
+    });
+  }
   addEventListener("online", connect);
   addEventListener("pageshow", (event) => event.persisted && location.reload());
 }
@@ -83,8 +88,10 @@ async function refresh() {
   if (document.hidden) return;
   if (busy) return refreshSoon(SETTLE);
   busy = true;
+  const afterOwnAction = acted;
+  acted = false;
   try {
-    await fetchPage();
+    await fetchPage(afterOwnAction);
     failed = false;
     fetched = Date.now();
   } catch {
@@ -94,7 +101,7 @@ async function refresh() {
   tick();
 }
 
-async function fetchPage() {
+async function fetchPage(afterOwnAction) {
   const headers = { "HX-Request": "true", "HX-Current-URL": location.href, "Polos-Refresh": "1" };
   const reply = await fetch(location.href, { headers });
   const elsewhere = reply.headers.get("HX-Redirect");
@@ -102,7 +109,7 @@ async function fetchPage() {
   if (reply.status === 403 || reply.status === 404) return location.reload();
   if (!reply.ok) throw new Error(`status ${reply.status}`);
   const page = new DOMParser().parseFromString(await reply.text(), "text/html");
-  applyDocument(page);
+  applyDocument(page, afterOwnAction);
   if ("attention" in page.body.dataset) showAttention(Number(page.body.dataset.attention));
 }
 

@@ -2,7 +2,8 @@
 //
 // Cells ([data-cell]) have fixed geometry: they change at once. Regions ([data-live]) may move rows: they are
 // replaced only when something but cells and running times differs, and wait while somebody points at them,
-// has the focus or a selection in them, or has a dialog open.
+// has the focus or a selection in them, or has a dialog open. After an action of one's own they do not wait for
+// pointer and focus: one wants to see what one did, and the focus is put back.
 
 import { readable } from "./times.js";
 
@@ -17,12 +18,12 @@ export function applyCells(fragments) {
   }
 }
 
-export function applyDocument(page) {
+export function applyDocument(page, afterOwnAction) {
   for (const fresh of page.querySelectorAll("[data-cell][id]")) {
     const cell = document.getElementById(fresh.id);
     if (cell && !selected(cell)) fill(cell, fresh.innerHTML);
   }
-  for (const fresh of page.querySelectorAll("[data-live][id]")) offer(fresh);
+  for (const fresh of page.querySelectorAll("[data-live][id]")) offer(fresh, afterOwnAction);
 }
 
 function fill(cell, html) {
@@ -32,19 +33,21 @@ function fill(cell, html) {
   readable(cell);
 }
 
-function offer(fresh) {
+function offer(fresh, afterOwnAction) {
   const region = document.getElementById(fresh.id);
   if (!region) return;
   if (shape(region) === shape(fresh)) pending.delete(fresh.id);
-  else if (held(region)) pending.set(fresh.id, fresh);
+  else if (busy(region) || (!afterOwnAction && attended(region))) pending.set(fresh.id, fresh);
   else replace(region, fresh);
 }
 
 function replace(region, fresh) {
   pending.delete(fresh.id);
   const next = document.importNode(fresh, true);
+  const focused = region.contains(document.activeElement) ? document.activeElement : null;
   keepOpen(region, next);
   region.replaceWith(next);
+  if (focused) focusAgain(focused, next);
   readable(next);
   window.htmx?.process(next);
 }
@@ -64,9 +67,22 @@ function keepOpen(region, next) {
   if (before.length === after.length) before.forEach((part, i) => (after[i].open = part.open));
 }
 
-function held(region) {
-  if (document.querySelector("dialog[open]")) return true;
-  if (region.contains(document.activeElement) || selected(region)) return true;
+function focusAgain(before, next) {
+  const same = [...next.querySelectorAll("a, button, summary")].find(
+    (part) => part.tagName === before.tagName && part.getAttribute("href") === before.getAttribute("href"),
+  );
+  const goal = same ?? next;
+  if (goal === next) next.tabIndex = -1;
+  goal.focus({ preventScroll: true });
+}
+
+function busy(region) {
+  const typing = region.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
+  return typing || selected(region) || document.querySelector("dialog[open]") !== null;
+}
+
+function attended(region) {
+  if (region.contains(document.activeElement)) return true;
   return "hold" in region.dataset && points.matches && region.matches(":hover");
 }
 
@@ -79,6 +95,6 @@ setInterval(() => {
   for (const [id, fresh] of pending) {
     const region = document.getElementById(id);
     if (!region) pending.delete(id);
-    else if (!held(region)) replace(region, fresh);
+    else if (!busy(region) && !attended(region)) replace(region, fresh);
   }
 }, 400);

@@ -1,0 +1,100 @@
+"""A real server on the test database, a real Chromium, people who are signed in already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Protocol
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests import servers
+from tests.servers import Server
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+ROLES = {"ana": "admin", "jonas": "operator", "vera": "viewer"}
+
+
+class OpenPage(Protocol):
+    def __call__(
+        self, path: str = "/", *, as_: str = "ana", phone: bool = False, dark: bool = False, scripts: bool = True
+    ) -> Page: ...
+
+
+@pytest.fixture(scope="session")
+def site(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all browser tests; it shares the test database, so tests write rows as they like."""
+    # The same key: sessions that tests make count on the server too.
+    env = {"DATABASE_URL": servers.url_of(str(settings.POLOS_DSN)), "POLOS_SECRET_KEY": settings.SECRET_KEY}
+    started = servers.launch(tmp_path_factory.mktemp("site") / "data", env=env)
+    try:
+        yield started.wait_until_ready()
+    finally:
+        started.stop()
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
+    # Playwright's loop runs in this thread, and Django would refuse to talk to the database beside it.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def people(site: Server, clean_db: None) -> dict[str, User]:
+    cast = {}
+    for name, role in ROLES.items():
+        cast[name] = User.objects.create_user(name, password="correct horse battery", is_staff=role == "admin")
+        cast[name].groups.add(Group.objects.get(name=role))
+    return cast
+
+
+@pytest.fixture
+def open_page(site: Server, browser: Browser, people: dict[str, User]) -> Iterator[OpenPage]:
+    """Opens a page as somebody. Anything that the browser complains about fails the test at its end."""
+    complaints: list[str] = []
+    contexts = []
+
+    def opened(
+        path: str = "/", *, as_: str = "ana", phone: bool = False, dark: bool = False, scripts: bool = True
+    ) -> Page:
+        context = browser.new_context(
+            viewport=PHONE if phone else DESK,  # type: ignore[arg-type]
+            color_scheme="dark" if dark else "light",
+            java_script_enabled=scripts,
+            base_url=site.url,
+        )
+        contexts.append(context)
+        if as_:
+            context.add_cookies([{"name": "sessionid", "value": _session(people[as_]), "url": site.url}])
+        page = context.new_page()
+        page.set_default_timeout(8000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console", lambda message: complaints.append(message.text) if _is_complaint(message.text) else None
+        )
+        page.on("dialog", lambda dialog: complaints.append(f"a dialog: {dialog.message}"))
+        page.goto(path)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def _is_complaint(text: str) -> bool:
+    return "Content Security Policy" in text or "Uncaught" in text
+
+
+def _session(user: User) -> str:
+    client = Client()
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return client.cookies["sessionid"].value
