@@ -148,7 +148,8 @@ def rate(gauge: Gauge) -> SafeString:
     return format_html("<span{}>{}</span>", _zero(gauge.per_minute), words.rate(gauge.per_minute))
 
 
-def spark(buckets: Sequence[int]) -> SafeString:
+@lru_cache(maxsize=4096)
+def spark(buckets: tuple[int, ...]) -> SafeString:
     """Finished executions per 10 s over the last 10 minutes: one path, newest at the right."""
     peak = max(buckets, default=0)
     top = max(peak, 4)  # one finished execution is not a full-height bar

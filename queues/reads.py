@@ -9,9 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from django.apps import apps
+from django.db import connection
 from django.db.models import Count, F, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
+from .engine.statements import statement
 from .models import FINAL, HELD, Change, Declaration, Execution, Holding, Queue, Registration, Status, Worker
 
 GONE_FOR = dt.timedelta(days=1)  # how long a worker that left is still listed
@@ -98,8 +100,12 @@ def running(queue: Queue) -> list[Row]:
 
 def waiting(queue: Queue) -> list[Row]:
     """The next in line, in the order in which they start."""
-    line = Execution.objects.filter(queue=queue, status=Status.QUEUED).order_by("place", "id")
-    return _rows(line.defer("payload", "result", "error")[:MAX_WAITING])
+    with connection.cursor() as cursor:
+        cursor.execute(statement("next_in_line"), {"queue_id": queue.id, "limit": MAX_WAITING})
+        ids = [id for (id,) in cursor.fetchall()]
+    # Those that were claimed since are left out: they are not waiting any more.
+    line = Execution.objects.filter(id__in=ids, status=Status.QUEUED).order_by("place", "id")
+    return _rows(line.defer("payload", "result", "error"))
 
 
 def finished(queue: Queue) -> list[Row]:

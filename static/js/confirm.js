@@ -17,7 +17,7 @@ document.addEventListener("htmx:confirm", (event) => {
 
 function sheet(question, word, go) {
   const form = make("div", "sheet");
-  const title = make("h2", "", question);
+  const title = make("h1", "", question);
   title.id = "dialog-title";
   const buttons = make("p", "buttons");
   const back = make("button", "", "Back");
