@@ -1,0 +1,217 @@
+"""Enqueue, read, list, cancel and retry executions over REST."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from .asgi_client import Client
+from .conftest import claim, in_database, join
+
+
+async def test_an_execution_is_accepted_once(both: Client) -> None:
+    request = {"workflow_id": "billing/pause", "payload": {"n": 1}, "id": str(uuid4())}
+    first = await both.post("/api/v1/executions", request)
+    again = await both.post("/api/v1/executions", request)
+    assert (first.status, again.status) == (201, 200)
+    assert first.headers["content-type"] == "application/json"
+    assert first.json["queue"] == "billing/pause"
+    assert [first.json["created"], again.json["created"]] == [True, False]
+
+
+async def test_the_same_id_for_something_else_is_a_conflict(both: Client) -> None:
+    request: dict[str, Any] = {"workflow_id": "mail", "payload": 1, "idempotency_key": "k"}
+    await both.post("/api/v1/executions", request)
+    answer = await both.post("/api/v1/executions", request | {"payload": 2})
+    assert answer.status == 409
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert set(answer.json) >= {"type", "title", "status", "detail"}
+
+
+async def test_a_batch_is_accepted_in_order(both: Client) -> None:
+    batch = {"executions": [{"workflow_id": "w", "payload": n, "queue_name": "billing/eu"} for n in range(50)]}
+    answer = await both.post("/api/v1/executions/batch", batch)
+    assert answer.status == 200
+    ids = [item["id"] for item in answer.json["executions"]]
+    page = await both.get("/api/v1/executions?limit=50&queue=billing/eu")
+    assert [item["id"] for item in page.json["executions"]] == ids[::-1]
+    assert [item["payload"] for item in page.json["executions"]] == list(range(50))[::-1]
+
+
+async def test_one_bad_item_stores_nothing_of_its_batch(both: Client) -> None:
+    items: list[dict[str, Any]] = [{"workflow_id": "w"}, {"workflow_id": "w", "queue_name": "a b"}]
+    answer = await both.post("/api/v1/executions/batch", {"executions": items})
+    assert (answer.status, answer.json["index"]) == (422, 1)
+    big = await both.post(
+        "/api/v1/executions/batch", {"executions": [items[0], {"workflow_id": "w", "payload": "x" * 300_000}]}
+    )
+    assert (big.status, big.json["index"]) == (413, 1)
+    assert (await both.get("/api/v1/executions")).json["executions"] == []
+
+
+async def test_an_execution_is_shown_with_everything_it_was_sent(both: Client) -> None:
+    payload = {"text": "žluťoučký 🐎", "big": 2**64 - 1, "nested": [[1.5, None]]}
+    made = await both.post("/api/v1/executions", {"workflow_id": "w", "payload": payload, "priority": 5})
+    shown = await both.get(f"/api/v1/executions/{made.json['id']}")
+    assert shown.status == 200
+    assert shown.json["payload"] == payload
+    assert shown.json["result"] is None
+    assert (shown.json["status"], shown.json["position"], shown.json["attempt"]) == ("queued", 1, 0)
+
+
+async def test_the_place_in_line_counts_all_workflows_of_the_queue(client: Client) -> None:
+    ids = []
+    for n in range(4):
+        answer = await client.post("/api/v1/executions", {"workflow_id": f"w{n % 3}", "queue_name": "q"})
+        ids.append(answer.json["id"])
+    first = await client.post("/api/v1/executions", {"workflow_id": "w1", "queue_name": "q", "priority": 60})
+    shown = [(await client.get(f"/api/v1/executions/{id_}")).json["position"] for id_ in [first.json["id"], *ids]]
+    assert shown == [1, 2, 3, 4, 5]
+
+
+async def test_waiting_ends_when_the_execution_is_final(client: Client) -> None:
+    made = await client.post("/api/v1/executions", {"workflow_id": "w", "queue_name": "q"})
+    worker = await join(client, ("q", "w"))
+    claimed = await claim(client, worker)
+    waiting = asyncio.create_task(client.get(f"/api/v1/executions/{made.json['id']}?wait=20"))
+    await asyncio.sleep(0.05)
+    result = {"id": made.json["id"], "token": claimed["token"], "outcome": "completed", "result": {"ok": True}}
+    await client.post(f"/api/v1/workers/{worker}/exchange", {"results": [result]})
+    answer = await asyncio.wait_for(waiting, 5)
+    assert (answer.json["status"], answer.json["result"]) == ("completed", {"ok": True})
+
+
+async def test_waiting_ends_when_the_time_is_over(both: Client) -> None:
+    made = await both.post("/api/v1/executions", {"workflow_id": "w"})
+    began = time.monotonic()
+    answer = await both.get(f"/api/v1/executions/{made.json['id']}?wait=0.2")
+    assert answer.json["status"] == "queued"
+    assert 0.15 < time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("wait", ["-1", "61", "nan", "inf", "x"])
+async def test_a_wait_that_makes_no_sense_is_refused(both: Client, wait: str) -> None:
+    made = await both.post("/api/v1/executions", {"workflow_id": "w"})
+    assert (await both.get(f"/api/v1/executions/{made.json['id']}?wait={wait}")).status == 422
+
+
+async def test_a_client_that_goes_away_ends_its_wait(client: Client) -> None:
+    made = await client.post("/api/v1/executions", {"workflow_id": "w"})
+    gone = asyncio.Event()
+    call = asyncio.create_task(client.get(f"/api/v1/executions/{made.json['id']}?wait=30", gone=gone))
+    await asyncio.sleep(0.1)
+    gone.set()
+    answer = await asyncio.wait_for(call, 3)
+    assert answer.status == 0
+    assert not call.cancelled()
+
+
+async def test_pages_of_executions_follow_each_other(client: Client) -> None:
+    batch = {"executions": [{"workflow_id": "w", "payload": n} for n in range(25)]}
+    await client.post("/api/v1/executions/batch", batch)
+    seen: list[int] = []
+    cursor = ""
+    for size in (10, 10, 5):
+        page = (await client.get(f"/api/v1/executions?limit=10{cursor}")).json
+        assert len(page["executions"]) == size
+        seen += [item["payload"] for item in page["executions"]]
+        cursor = f"&cursor={page['next_cursor']}"
+    assert page["next_cursor"] is None
+    assert seen == list(range(25))[::-1]
+
+
+async def test_a_page_ends_early_when_it_grows_too_large(client: Client) -> None:
+    batch = {"executions": [{"workflow_id": "w", "payload": "x" * 250_000} for _ in range(40)]}
+    assert (await client.post("/api/v1/executions/batch", batch)).status == 200
+    first = await client.get("/api/v1/executions?limit=100")
+    assert len(first.body) < 9_000_000
+    second = await client.get(f"/api/v1/executions?limit=100&cursor={first.json['next_cursor']}")
+    assert len(first.json["executions"]) + len(second.json["executions"]) == 40
+    assert second.json["next_cursor"] is None
+
+
+async def test_executions_are_filtered(client: Client) -> None:
+    for queue, workflow in (("a", "w"), ("a", "v"), ("b", "w")):
+        await client.post("/api/v1/executions", {"workflow_id": workflow, "queue_name": queue})
+
+    async def count(query: str) -> int:
+        return len((await client.get(f"/api/v1/executions?{query}")).json["executions"])
+
+    assert await count("queue=a") == 2
+    assert await count("workflow=w") == 2
+    assert await count("queue=a&workflow=w&status=queued") == 1
+    assert await count("status=running") == 0
+    assert await count("queue=nowhere") == 0
+    assert await count(f"parent={uuid4()}") == 0
+
+
+@pytest.mark.parametrize(
+    "query", ["status=dancing", "limit=0", "limit=201", "limit=x", "cursor=5", "parent=5", "cursor=%00"]
+)
+async def test_a_filter_that_makes_no_sense_is_refused(client: Client, query: str) -> None:
+    answer = await client.get(f"/api/v1/executions?{query}")
+    assert answer.status == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("query", ["queue=%00", "workflow=%00", "queue=%ff", "workflow=%ed%a0%80"])
+async def test_a_filter_that_nothing_can_match_finds_nothing(client: Client, query: str) -> None:
+    answer = await client.get(f"/api/v1/executions?{query}")
+    assert (answer.status, answer.json["executions"]) == (200, [])
+
+
+async def test_what_waits_is_cancelled_and_retried(client: Client) -> None:
+    made = await client.post("/api/v1/executions", {"workflow_id": "w"})
+    path = f"/api/v1/executions/{made.json['id']}"
+    cancelled = await client.post(f"{path}/cancellation")
+    assert (cancelled.status, cancelled.json["status"]) == (200, "cancelled")
+    assert (await client.post(f"{path}/cancellation")).status == 200
+    retried = await client.post(f"{path}/retry")
+    assert (retried.status, retried.json["status"]) == (200, "queued")
+    assert (await client.post(f"{path}/retry")).status == 409
+
+
+async def test_what_is_final_is_not_cancelled(client: Client) -> None:
+    made = await client.post("/api/v1/executions", {"workflow_id": "w", "queue_name": "q"})
+    worker = await join(client, ("q", "w"))
+    claimed = await claim(client, worker)
+    result = {"id": made.json["id"], "token": claimed["token"], "outcome": "completed", "result": 1}
+    await client.post(f"/api/v1/workers/{worker}/exchange", {"results": [result]})
+    answer = await client.post(f"/api/v1/executions/{made.json['id']}/cancellation")
+    assert answer.status == 409
+    assert "completed" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("path", ["", "/cancellation", "/retry", "/steps"])
+async def test_an_unknown_execution_is_not_found(both: Client, path: str) -> None:
+    method = "POST" if path in ("/cancellation", "/retry") else "GET"
+    for name in (str(uuid4()), "nonsense"):
+        answer = await both.call(method, f"/api/v1/executions/{name}{path}")
+        assert answer.status == 404
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_workflow_goes_where_it_is_registered(client: Client) -> None:
+    await join(client, ("billing/eu", "invoice"), max_concurrent=1)
+    made = await client.post("/api/v1/executions", {"workflow_id": "invoice"})
+    assert made.json["queue"] == "billing/eu"
+
+
+async def test_the_tries_of_a_workflow_count_where_a_request_names_none(client: Client) -> None:
+    workflows = [{"id": "invoice", "queue": "billing", "max_attempts": 7}]
+    await client.post("/api/v1/workers", {"id": str(uuid4()), "name": "w", "workflows": workflows})
+    made = await client.post("/api/v1/executions", {"workflow_id": "invoice", "queue_name": "elsewhere"})
+    shown = await client.get(f"/api/v1/executions/{made.json['id']}")
+    assert shown.json["max_attempts"] == 7
+
+
+async def test_pages_know_the_home_of_a_workflow(client: Client) -> None:
+    from workflows import registry
+
+    await join(client, ("billing/eu", "invoice"))
+    assert await in_database(registry.home_of, "invoice") == registry.Home("billing/eu", 1)
+    assert await in_database(registry.home_of, "unknown") == registry.Home("unknown", None)
