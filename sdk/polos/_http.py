@@ -133,31 +133,31 @@ class Outages:
 
     def __init__(self, api_url: str) -> None:
         self._api_url = api_url
-        self._since = 0.0
-        self._lanes: set[str] = set()
+        self._since: float | None = None
+        self._lanes: set[str] = set()  # kinds of requests that fail: one that works must not hide another
 
     def begin(self, lane: str, reason: str) -> None:
-        if not self._lanes:
-            self._since = time.monotonic()
-            logger.warning("The server %s %s. Trying again until it answers.", self._api_url, reason)
         self._lanes.add(lane)
+        if self._since is None:
+            self._since = time.monotonic()
+            logger.warning("The server %s %s. Trying again until it answers.", self._api_url, reason.rstrip("."))
 
     def end(self, lane: str) -> None:
-        if lane in self._lanes:
-            self._lanes.discard(lane)
-            if not self._lanes:
-                logger.info(
-                    "The server %s answers again, after %.1f s.", self._api_url, time.monotonic() - self._since
-                )
+        if self._since is None:
+            return
+        self._lanes.discard(lane)
+        if not self._lanes:
+            seconds, self._since = time.monotonic() - self._since, None
+            logger.info("The server %s answers again, after %.1f s.", self._api_url, seconds)
 
     def leave(self, lane: str) -> None:
         """A request was given up: its lane says nothing about the server any more."""
         self._lanes.discard(lane)
 
 
-def backoff(tries: int, retry_after: float | None = None, *, longest: float = LONGEST_PAUSE) -> float:
+def backoff(tries: int, retry_after: float | None = None, *, longest: float | None = None) -> float:
     """Seconds before the next try: full jitter over an exponential ceiling, never before the server allows it."""
-    ceiling = min(longest, FIRST_PAUSE * 2.0 ** min(tries, 20))
+    ceiling = min(LONGEST_PAUSE if longest is None else longest, FIRST_PAUSE * 2.0 ** min(tries, 20))
     return (retry_after or 0.0) + random.uniform(0, ceiling)
 
 

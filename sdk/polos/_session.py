@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._context import Context, Tools
@@ -71,7 +71,7 @@ class Session:
         tools: Tools,
         busy: Busy,
         draining: asyncio.Event,
-        drain_seconds: float,
+        drain_seconds: Callable[[], float],
     ) -> None:
         self._http = http
         self._path = f"/workers/{registered['worker_id']}"
@@ -396,7 +396,7 @@ class Session:
         self._claim_sent = None
         self._beat_now.set()  # names the last claim that was heard of: an abandoned one is given back at once
         self._hand_in_wake.set()
-        if not await _wait_for_event(self._quiet, self._drain_seconds):
+        if not await _wait_for_event(self._quiet, self._drain_seconds()):
             for run in list(self._running.values()):
                 run.stop("released")
             self._hand_in_wake.set()

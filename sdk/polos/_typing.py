@@ -49,8 +49,16 @@ UNTYPED = Shape(EMPTY)
 def result_shape(function: Callable[..., Any]) -> Shape:
     """The shape of what `function` returns. Where nobody can tell, the JSON value stays as it is."""
     try:
-        return Shape(resolve(_return_annotation(function), function=function))
-    except (NameError, TypeError, AttributeError, BadSignature):
+        return shape_or_untyped(resolve(_return_annotation(function), function=function))
+    except (NameError, TypeError, AttributeError, SyntaxError):
+        return UNTYPED
+
+
+def shape_or_untyped(annotation: Any) -> Shape:
+    """For results: what pydantic does not know stays the JSON value that it is."""
+    try:
+        return Shape(annotation)
+    except BadSignature:
         return UNTYPED
 
 

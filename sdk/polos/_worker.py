@@ -123,7 +123,7 @@ class Worker:
             tools=tools,
             busy=busy,
             draining=self._draining,
-            drain_seconds=self.drain_seconds,
+            drain_seconds=lambda: self.drain_seconds,
         )
 
     async def _register(self) -> tuple[dict[str, Any], float]:

@@ -11,7 +11,7 @@ from . import _typing
 from ._errors import BadSignature, DefinitionError, DuplicateWorkflow
 from ._names import check_name
 from ._queue import NOT_GIVEN, MaybeLimit, QueueOption, file_and_line, read_queue_option
-from ._typing import UNTYPED, Shape, result_shape
+from ._typing import UNTYPED, Shape, result_shape, shape_or_untyped
 
 if TYPE_CHECKING:
     from ._client import PolosClient
@@ -105,26 +105,32 @@ class Workflow(Generic[R]):
 
     def _shape_of(self, annotation: Any) -> Shape:
         try:
-            return Shape(_typing.resolve(annotation, function=self.function))
-        except BadSignature as error:
-            raise BadSignature(f"{self.place}: the payload of {self.id}: {error}") from error
+            return self._checked(_typing.resolve(annotation, function=self.function))
         except (NameError, AttributeError, TypeError, SyntaxError) as error:
             raise BadSignature(
                 f"{self.place}: the payload of {self.id} is annotated {annotation!r}, which cannot be found "
                 f"at run time ({error}). A name imported under TYPE_CHECKING is not enough."
             ) from error
 
+    def _checked(self, annotation: Any) -> Shape:
+        try:
+            return Shape(annotation)
+        except BadSignature as error:
+            raise BadSignature(f"{self.place}: the payload of {self.id}: {error}") from error
+
     def _resolve_early(self, names: Mapping[str, Any]) -> None:
         """Textual annotations may name what is local to the caller. What is defined later is resolved later."""
         annotations = getattr(self.function, "__annotations__", {})
         if self._payload and isinstance(self._payload.annotation, str):
-            self._payload_shape = self._early_shape(self._payload.annotation, names)
+            found = self._early(self._payload.annotation, names)
+            self._payload_shape = None if found is None else self._checked(found[0])
         if isinstance(annotations.get("return"), str):
-            self._result_shape = self._early_shape(annotations["return"], names)
+            found = self._early(annotations["return"], names)
+            self._result_shape = None if found is None else shape_or_untyped(found[0])
 
-    def _early_shape(self, annotation: str, names: Mapping[str, Any]) -> Shape | None:
+    def _early(self, annotation: str, names: Mapping[str, Any]) -> tuple[Any] | None:
         try:
-            return Shape(_typing.resolve(annotation, function=self.function, names=names))
+            return (_typing.resolve(annotation, function=self.function, names=names),)
         except Exception:  # whatever it is, it comes back with its place when the worker starts
             return None
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,18 @@ from .fake_server import FakeServer, serving
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each test declares its own workflows and reads no settings but its own."""
-    for name in ("POLOS_API_URL", "POLOS_API_KEY", "POLOS_WORKER_NAME", "POLOS_MAX_CONCURRENT", "POLOS_ALLOW_HTTP"):
+    for name in (
+        "POLOS_API_URL",
+        "POLOS_API_KEY",
+        "POLOS_WORKER_NAME",
+        "POLOS_MAX_CONCURRENT",
+        "POLOS_ALLOW_HTTP",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(_workflow, "_registry", {})
-    yield
 
 
 @pytest_asyncio.fixture

@@ -71,7 +71,7 @@ class FakeServer:
 
     async def until(self, condition: Callable[[], Any], seconds: float = 5.0) -> None:
         async with asyncio.timeout(seconds):
-            while not condition():
+            while not condition():  # noqa: ASYNC110  # what is waited for is in memory of many owners
                 await asyncio.sleep(0.005)
 
     def by_status(self, status: str) -> list[dict[str, Any]]:
@@ -79,7 +79,13 @@ class FakeServer:
 
     async def add(self, workflow_id: str, payload: Any = None, **more: Any) -> dict[str, Any]:
         queue = more.pop("queue", workflow_id)
-        body = {"id": str(uuid.uuid4()), "workflow_id": workflow_id, "payload": payload, "queue_name": queue, **more}
+        body = {
+            "id": str(uuid.uuid4()),
+            "workflow_id": workflow_id,
+            "payload": payload,
+            "queue_name": queue,
+            **more,
+        }
         self._enqueue(body)
         await self._announce()
         return self.executions[body["id"]]
@@ -116,9 +122,9 @@ class FakeServer:
             if known["_body"] != {**body, "id": known["id"]}:
                 raise _problem(409, "Another request has this id.")
             return self._accepted(known, False, notes)
-        if parent := body.get("parent"):
-            if self.executions[parent["id"]]["_token"] != parent["token"]:
-                raise _problem(409, "The parent's claim is over.")
+        parent = body.get("parent")
+        if parent and self.executions[parent["id"]]["_token"] != parent["token"]:
+            raise _problem(409, "The parent's claim is over.")
         execution = self.executions[id] = {
             "id": id, "workflow_id": workflow, "queue": queue, "status": "queued", "payload": body.get("payload"),
             "result": None, "error": None, "attempt": 0, "max_attempts": body.get("max_attempts", 1),
@@ -158,7 +164,8 @@ class FakeServer:
 
     def _claim(self, worker: FakeWorker, capacity: int) -> dict[str, Any] | None:
         served = {each["id"] for each in worker.registration["workflows"]}
-        token, claims = str(uuid.uuid4()), []
+        token = str(uuid.uuid4())
+        claims: list[dict[str, Any]] = []
         for queue, ids in self.waiting.items():
             if not ids:
                 continue
@@ -276,7 +283,7 @@ class FakeServer:
             await self._announce()
         reply: dict[str, Any] | None = {"token": None, "executions": []}
         if capacity := body.get("capacity", 0):
-            reply = await self._claim_once(worker, body["seq"], capacity, body.get("wait", 0))
+            reply = await self._claim_once(worker, body["seq"], capacity, 0 if refused else body.get("wait", 0))
         cancel = [id for id in worker.cancel if self.executions[id]["status"] == "cancelling"]
         worker.cancel.clear()
         return _json(
@@ -329,7 +336,9 @@ class FakeServer:
 
     async def _get_steps(self, request: web.Request, body: Any) -> web.Response:
         id = request.match_info["id"]
-        found = [{"key": key, "result": step.get("result")} for (owner, key), step in self.steps.items() if owner == id]
+        found = [
+            {"key": key, "result": step.get("result")} for (owner, key), step in self.steps.items() if owner == id
+        ]
         return _json({"steps": found})
 
     def app(self) -> web.Application:
@@ -378,7 +387,7 @@ class FakeServer:
 @asynccontextmanager
 async def serving(server: FakeServer | None = None, *, port: int = 0) -> AsyncIterator[FakeServer]:
     server = server or FakeServer()
-    runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=0.2)
+    runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=0.2, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
@@ -394,9 +403,7 @@ def _public(execution: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json(data: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(
-        text=json.dumps(data), status=status, headers=headers, content_type="application/json"
-    )
+    return web.Response(text=json.dumps(data), status=status, headers=headers, content_type="application/json")
 
 
 _ERRORS = {

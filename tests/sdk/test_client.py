@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from typing import Any
+
+import pytest
+from aiohttp import web
+from pydantic import BaseModel
+
+from polos import (
+    BadLimit,
+    BadName,
+    Conflict,
+    DefinitionError,
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionTimeout,
+    Invocation,
+    NotFound,
+    NotSerializable,
+    PolosClient,
+    RequestRefused,
+    ServerUnavailable,
+    queue,
+    workflow,
+)
+from polos import _http as http_module
+
+from .fake_server import FakeServer
+
+
+class Answer(BaseModel):
+    n: int
+
+
+@workflow(id="call_api", queue=queue("api-calls", concurrency_limit=5))
+async def call_api(ctx: Any, payload: Any) -> Answer:
+    return Answer(n=1)
+
+
+@workflow(id="named", queue="mail", retries=2)
+async def named(ctx: Any, payload: Any) -> None: ...
+
+
+async def _sent(server: FakeServer, *args: Any, **options: Any) -> dict[str, Any]:
+    async with PolosClient() as client:
+        await client.invoke(*args, **options)
+    body: dict[str, Any] = server.bodies("/executions")[-1]
+    return {name: body[name] for name in body if name.startswith("queue_")}
+
+
+async def test_a_queue_that_does_not_exist_yet_is_made_as_it_is_declared(server: FakeServer) -> None:
+    assert await _sent(server, call_api) == {"queue_name": "api-calls", "queue_concurrency_limit": 5}
+    assert await _sent(server, named) == {"queue_name": "mail"}
+    assert await _sent(server, "call_api") == {}
+
+
+async def test_another_queue_does_not_get_the_workflows_limit(server: FakeServer) -> None:
+    assert await _sent(server, call_api, queue_name="other") == {"queue_name": "other"}
+    sent = await _sent(server, call_api, queue_name="third", queue_concurrency_limit=None)
+    assert sent == {"queue_name": "third", "queue_concurrency_limit": None}
+    sent = await _sent(server, call_api, queue_concurrency_limit=1)
+    assert sent == {"queue_name": "api-calls", "queue_concurrency_limit": 1}
+
+
+async def test_options_are_sent_only_when_they_are_given(client: PolosClient, server: FakeServer) -> None:
+    await named.invoke(client, {"a": 1}, idempotency_key="k", priority=5, delay=1.5)
+    body = server.bodies("/executions")[-1]
+    assert body.pop("id")
+    assert body == {
+        "workflow_id": "named", "payload": {"a": 1}, "queue_name": "mail", "max_attempts": 3,
+        "idempotency_key": "k", "priority": 5, "delay": 1.5,
+    }  # fmt: skip
+
+
+async def test_a_queue_that_keeps_its_limit_is_told_once(
+    client: PolosClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    await call_api.invoke(client)
+    handles = [await call_api.invoke(client, queue_concurrency_limit=1) for _ in range(3)]
+    assert {note for handle in handles for note in handle.notes} == {
+        "The queue api-calls exists with limit 5 and keeps it."
+    }
+    assert caplog.text.count("keeps it") == 1
+
+
+async def test_what_is_wrong_is_refused_before_it_is_sent(client: PolosClient, server: FakeServer) -> None:
+    with pytest.raises(BadName):
+        await client.invoke("a b")
+    with pytest.raises(BadName):
+        await client.invoke(call_api, queue_name="a//b")
+    with pytest.raises(BadLimit):
+        await client.invoke(call_api, queue_name="a", queue_concurrency_limit=-1)
+    with pytest.raises(DefinitionError):
+        await client.invoke(lambda: None)  # type: ignore[call-overload]
+    with pytest.raises(NotSerializable, match="The payload of call_api cannot be written as JSON"):
+        await client.invoke(call_api, {"a": object()})
+    with pytest.raises(NotSerializable, match="surrogate"):
+        await client.invoke(call_api, "\ud800")
+    with pytest.raises(NotSerializable):
+        await client.invoke(call_api, float("nan"))
+    assert server.requests == []
+
+
+async def test_models_and_times_are_payloads(client: PolosClient, server: FakeServer) -> None:
+    await client.invoke(call_api, {"model": Answer(n=1), "at": dt.date(2026, 1, 2), "text": "ü"})
+    assert server.bodies("/executions")[0]["payload"] == {"model": {"n": 1}, "at": "2026-01-02", "text": "ü"}
+
+
+async def test_a_reply_that_is_lost_starts_nothing_twice(client: PolosClient, server: FakeServer) -> None:
+    server.fail("/executions", after=True)
+    handle = await client.invoke(call_api)
+    assert list(server.executions) == [handle.id]
+    assert handle.created is False
+    first, second = server.bodies("/executions")
+    assert first == second
+
+
+async def test_a_busy_server_is_asked_again(
+    client: PolosClient, server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "polos")
+    server.fail("/executions", times=3, headers={"Retry-After": "0"}, detail="The database is away.")
+    await client.invoke(call_api)
+    assert len(server.bodies("/executions")) == 4
+    assert caplog.text.count("answered 503: The database is away.") == 1
+    assert caplog.text.count("answers again") == 1
+
+
+async def test_patience_ends(server: FakeServer) -> None:
+    server.fail("/executions", times=100)
+    async with PolosClient(patience=0.2) as client:
+        with pytest.raises(ServerUnavailable, match="answered 503: busy"):
+            await client.invoke(call_api)
+
+
+async def test_no_server_at_all() -> None:
+    async with PolosClient("http://127.0.0.1:9", patience=0.1) as client:
+        with pytest.raises(ServerUnavailable, match="cannot be reached"):
+            await client.invoke(call_api)
+
+
+async def test_a_refusal_comes_with_the_servers_sentence(client: PolosClient, server: FakeServer) -> None:
+    with pytest.raises(NotFound, match=r"There is no such execution. \(HTTP 404\)") as caught:
+        await client.get_execution("nothing/../here?")
+    assert (caught.value.status, caught.value.detail) == (404, "There is no such execution.")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 409, 410, 413, 418, 422])
+async def test_every_refusal_is_raised_at_once(status: int, client: PolosClient, server: FakeServer) -> None:
+    server.fail("/executions", status=status, detail="No.")
+    with pytest.raises(RequestRefused) as caught:
+        await client.invoke(call_api)
+    assert caught.value.status == status
+
+
+async def test_batches_keep_the_order_and_are_cut(
+    client: PolosClient, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polos._client.MAX_BATCH", 2)
+    handles = await client.batch_invoke(
+        [
+            (call_api, 0),
+            Invocation(workflow="plain", payload=1, queue_name="q"),
+            Invocation(workflow=named, payload=2, priority=1),
+        ]
+    )
+    assert [server.executions[handle.id]["payload"] for handle in handles] == [0, 1, 2]
+    assert [len(body["executions"]) for body in server.bodies("/batch")] == [2, 1]
+    assert await client.batch_invoke([]) == []
+
+
+async def test_a_result_is_waited_for_and_typed(client: PolosClient, server: FakeServer) -> None:
+    handle = await call_api.invoke(client)
+    waiting = asyncio.create_task(handle.result(timeout=5))
+    await server.until(lambda: len(server.requests) > 1)
+    server.executions[handle.id].update(status="completed", result={"n": 4})
+    await server._announce()
+    assert await waiting == Answer(n=4)
+    assert (await handle.get()).result == {"n": 4}
+
+
+async def test_how_an_execution_can_end(client: PolosClient, server: FakeServer) -> None:
+    failed, cancelled, slow = [await client.invoke("w") for _ in range(3)]
+    server.executions[failed.id].update(status="failed", error={"type": "ValueError", "message": "no"})
+    await cancelled.cancel()
+    with pytest.raises(ExecutionFailed, match="of w failed: ValueError: no") as failure:
+        await failed.result()
+    assert failure.value.execution is not None
+    assert failure.value.execution.error is not None
+    with pytest.raises(ExecutionCancelled):
+        await cancelled.result()
+    with pytest.raises(ExecutionTimeout, match=r"not finished after 0\.05 s; it is queued"):
+        await slow.result(timeout=0.05)
+    with pytest.raises(TimeoutError):
+        await client.run("w", timeout=0.01)
+    with pytest.raises(Conflict):
+        await client.cancel_execution(failed.id)
+
+
+async def test_many_who_wait_do_not_hold_up_who_starts(client: PolosClient, server: FakeServer) -> None:
+    handles = [await client.invoke("w", n) for n in range(100)]
+    waiting = [asyncio.create_task(handle.result()) for handle in handles]
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(1):
+        await client.invoke("w")
+    for execution in server.executions.values():
+        server._end(execution, "completed")
+    await server._announce()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*waiting)
+
+
+async def _odd_server(handler: Any) -> web.AppRunner:
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner
+
+
+async def _refusal(handler: Any) -> Exception:
+    runner = await _odd_server(handler)
+    try:
+        async with PolosClient(
+            f"http://127.0.0.1:{runner.addresses[0][1]}", "polos_1_key", patience=0.05
+        ) as client:
+            with pytest.raises(Exception, match=r".") as caught:
+                await client.get_execution("x")
+            return caught.value
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    seen: list[str] = []
+
+    async def redirect(request: web.Request) -> web.Response:
+        seen.append(request.path)
+        return web.Response(status=307, headers={"Location": "/elsewhere"})
+
+    error = await _refusal(redirect)
+    assert isinstance(error, RequestRefused)
+    assert "redirects to /elsewhere" in str(error)
+    assert len(seen) == 1
+
+
+async def test_an_answer_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_module, "MAX_RESPONSE", 1_000)
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        for _ in range(100):
+            await response.write(b"x" * 100)
+        return response
+
+    async def long(request: web.Request) -> web.Response:
+        return web.Response(body=b"x" * 2_000)
+
+    for handler in (endless, long):
+        assert "larger than 1,000 bytes" in str(await _refusal(handler))
+
+
+async def test_something_that_is_no_polos_server() -> None:
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text="<html>Hello</html>", content_type="text/html")
+
+    error = await _refusal(page)
+    assert isinstance(error, ServerUnavailable)
+    assert "is POLOS_API_URL right?" in str(error)
+
+
+async def test_the_key_goes_into_a_header() -> None:
+    seen: dict[str, str] = {}
+
+    async def note(request: web.Request) -> web.Response:
+        seen.update(request.headers)
+        return web.json_response({"detail": "No."}, status=403)
+
+    await _refusal(note)
+    assert seen["Authorization"] == "Bearer polos_1_key"
+    assert seen["User-Agent"].startswith("polos-web-sdk/")

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import time
+import uuid
+
+import pytest
+
+from polos import _ids
+
+
+def test_ids_are_version_7_and_rise() -> None:
+    ids = [_ids.new_id() for _ in range(10_000)]
+    assert ids == sorted(ids)
+    assert len(set(ids)) == len(ids)
+    assert {uuid.UUID(each).version for each in ids} == {7}
+    assert {uuid.UUID(each).variant for each in ids} == {uuid.RFC_4122}
+
+
+def test_an_id_tells_when_it_was_made() -> None:
+    before = time.time()
+    made = (uuid.UUID(_ids.new_id()).int >> 80) / 1000
+    assert before - 0.002 <= made <= time.time() + 0.002
+
+
+def test_a_clock_that_steps_back_does_not_make_ids_fall(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = _ids.new_id()
+    monkeypatch.setattr(time, "time_ns", lambda: 1_000_000)
+    assert _ids.new_id() > first
+
+
+def test_a_step_has_the_same_child_in_every_attempt() -> None:
+    parent = _ids.new_id()
+    assert _ids.child_id(parent, "a") == _ids.child_id(parent, "a") != _ids.child_id(parent, "b")

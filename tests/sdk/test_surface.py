@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import polos
+from polos import _errors
+
+SDK = Path(__file__).parents[2] / "sdk"
+
+
+def test_everything_public_is_listed_and_sorted() -> None:
+    # As `sorted` sorts: capitals, then underscores, then small letters.
+    assert polos.__all__ == sorted(polos.__all__)
+    public = {name for name in vars(polos) if not name.startswith("_")} - {"annotations"}
+    assert public == set(polos.__all__) - {"__version__"}
+    assert all(hasattr(polos, name) for name in polos.__all__)
+
+
+def test_every_error_is_public() -> None:
+    errors = {name for name, value in vars(_errors).items() if isinstance(value, type)}
+    assert errors <= set(polos.__all__) | {"Any"}
+
+
+def test_the_tree_of_errors_is_the_one_that_is_drawn() -> None:
+    assert _drawn(_errors.__doc__ or "") == _real(polos.PolosError)
+
+
+def _drawn(text: str) -> list[tuple[int, str]]:
+    lines = [line for line in text.splitlines() if "Error" in line.split(":")[0] or "──" in line]
+    return [_entry(line) for line in lines]
+
+
+def _entry(line: str) -> tuple[int, str]:
+    bare = line.lstrip("│├└─ ")
+    return (len(line) - len(bare)) // 4, bare.split(":")[0].split(" ")[0]
+
+
+def _real(error: type[BaseException], depth: int = 0) -> list[tuple[int, str]]:
+    found = [(depth, error.__name__)]
+    for each in error.__subclasses__():
+        found += _real(each, depth + 1)
+    return found
+
+
+def test_importing_it_loads_no_server_and_nothing_heavy() -> None:
+    heavy = {"django", "queues", "workflows", "polos_web", "aiohttp", "pydantic", "msgspec", "psycopg", "dotenv"}
+    code = "import sys, polos; print(','.join(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert heavy.isdisjoint(shown.strip().split(","))
+
+
+def test_it_is_marked_as_typed() -> None:
+    assert (SDK / "polos" / "py.typed").is_file()
+
+
+def test_every_setting_is_documented() -> None:
+    source = (SDK / "polos" / "_settings.py").read_text()
+    names = set(re.findall(r"POLOS_[A-Z_]+", source))
+    assert names
+    for document in ("README.md", "examples/shared-queues/.env.example"):
+        text = (SDK / document).read_text()
+        assert {name for name in names if name not in text} == set(), document
