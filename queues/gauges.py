@@ -97,7 +97,7 @@ class Survey:
 
 def snapshot() -> list[Gauge]:
     """All queues now, for a page."""
-    return survey().gauges
+    return survey(_shared or Memory(span=BUCKETS)).gauges
 
 
 def of_queue(name: str) -> Gauge | None:
@@ -105,7 +105,7 @@ def of_queue(name: str) -> Gauge | None:
 
 
 def survey(memory: Memory | None = None) -> Survey:
-    """One look at everything, on Django's connection."""
+    """One look at everything, on Django's connection. Without a memory the hour before is read, too."""
     memory = memory or _shared or Memory()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(PLANNING)
@@ -188,8 +188,12 @@ class Reading:
 
 @dataclass(slots=True)
 class Memory:
-    """What finished lately, and the figures that are read every few seconds only. Safe between threads."""
+    """What finished lately, and the figures that are read every few seconds only. Safe between threads.
 
+    `span` is how many buckets the totals go back; sparklines need 60 of them, an hour is 360.
+    """
+
+    span: int = HOUR_BUCKETS
     _finished: dict[int, dict[int, int]] = field(default_factory=dict)  # bucket → queue → finished
     _hour: dict[int, tuple[int, int]] = field(default_factory=dict)  # bucket → finished, failed
     _read_at: float | None = None
@@ -201,7 +205,7 @@ class Memory:
     def plan(self, at: dt.datetime) -> Reading:
         now = at.timestamp()
         slow = self._slow_at is None or now - self._slow_at >= SLOW_SECONDS
-        oldest = _bucket(now) - HOUR_BUCKETS + 1
+        oldest = _bucket(now) - self.span + 1
         first = oldest
         if self._read_at is not None:
             first = max(oldest, _bucket(self._read_at - (VERY_LATE if slow else LATE)))
@@ -250,7 +254,7 @@ class Memory:
     def _forget(self, last: int) -> None:
         for bucket in [bucket for bucket in self._finished if bucket <= last - BUCKETS]:
             del self._finished[bucket]
-        for bucket in [bucket for bucket in self._hour if bucket <= last - HOUR_BUCKETS]:
+        for bucket in [bucket for bucket in self._hour if bucket <= last - self.span]:
             del self._hour[bucket]
 
 

@@ -171,9 +171,7 @@ class _Why:
     until: dt.datetime | None
 
     @classmethod
-    def of(
-        cls, *, actor: str, through: Change.Through, reason: str, until: dt.datetime | None = None
-    ) -> _Why:
+    def of(cls, *, actor: str, through: Change.Through, reason: str, until: dt.datetime | None = None) -> _Why:
         actor = _clean(actor, MAX_ACTOR)
         if not actor:
             raise ValueError("a change needs an actor")
@@ -273,9 +271,7 @@ def _due(now: dt.datetime) -> Q:
 
 
 def _its_time_is_over(set_by: str) -> _Why:
-    return _Why.of(
-        actor=SERVER_ACTOR, through=Change.Through.SERVER, reason=f"it ended when {set_by} had said"
-    )
+    return _Why.of(actor=SERVER_ACTOR, through=Change.Through.SERVER, reason=f"it ended when {set_by} had said")
 
 
 # -- checks ----------------------------------------------------------------------------------------

@@ -1,0 +1,401 @@
+"""The live page: one sampler per server process reads all queues, renders what changed once, and hands it to all.
+
+    engine commits ──poke──► Sampler ──one survey, one rendering──► Watcher ──its writer──► a browser
+
+While somebody watches, the sampler looks at most four times a second when something changed, else every two
+seconds. A watcher has one latest-value place, not a queue: what a slow browser has not taken yet is merged, so it
+skips frames, holds a bounded amount of memory, and delays nobody. A watcher is registered first and gets its first
+frame from a look that began after that: nothing is lost in between. The server's frames:
+
+    {"kind": "gauges", "version": 7, "age_ms": 41, "attention": 2, "fragments": {element id: inner HTML}}
+    {"kind": "changed", "what": "queue:<name>" or "queues"}    lists differ by person, so the page fetches its own
+    {"kind": "still", "version": 7}                            nothing changed, and that is known
+
+The browser says what it looks at, `{"watch": "queues"}` or `{"watch": "queue", "name": …}`, and answers each
+`gauges` frame by `{"seen": version}`: Daphne buffers without bound, so only this tells who cannot keep up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import psycopg
+from prometheus_client import Histogram
+
+from . import fragments, gauges
+from .engine import Engine, EngineUnavailable, get_engine
+from .gauges import Gauge, Memory, Survey
+from .violations import count_violations
+
+FAST, CALM = 0.25, 2.0  # seconds between looks: when something changed, when nothing did
+LINGER = 30.0  # how long the sampler goes on after the last watcher, who may only be changing pages
+STILL_EVERY = 5.0  # a page takes 15 silent seconds for a broken connection
+CHANGED_EVERY = 0.5  # least time between two `changed` frames to one watcher
+MOST_UNSEEN = 4  # frames on their way to one browser
+READS_WITHIN = 60.0  # a browser that has seen nothing for so long is let go
+
+log = logging.getLogger(__name__)
+
+delay_seconds = Histogram(
+    "polos_live_delay_seconds",
+    "From a commit to the frame that shows it being sent.",
+    registry=None,
+    buckets=(0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5),
+)
+
+Send = Callable[[str], Awaitable[None]]
+Read = Callable[[], Awaitable[Survey]]
+
+
+# -- what is handed out ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What one look found, for some watchers. `since`: when the oldest change in it was committed."""
+
+    version: int
+    since: float
+    attention: int
+    parts: dict[str, str]
+
+    @cached_property
+    def encoded_parts(self) -> str:
+        # Shared by all watchers that get this frame: encoded once.
+        return json.dumps(self.parts, ensure_ascii=False, separators=(",", ":"))
+
+    def over(self, earlier: Frame | None) -> Frame:
+        """This frame with what `earlier` said about other elements."""
+        if earlier is None:
+            return self
+        return Frame(self.version, self.since, self.attention, {**earlier.parts, **self.parts})
+
+    def text(self, now: float) -> str:
+        age = max(0, round(1000 * (now - self.since)))
+        return (
+            f'{{"kind":"gauges","version":{self.version},"age_ms":{age},'
+            f'"attention":{self.attention},"fragments":{self.encoded_parts}}}'
+        )
+
+
+@dataclass(slots=True)
+class Stats:
+    looks: int = 0
+    look_seconds: float = 0.0  # of the last look
+    frames_sent: int = 0
+    frames_skipped: int = 0
+
+
+# -- one browser -----------------------------------------------------------------------------------
+
+
+class Watcher:
+    """One open page: what it looks at, and the latest that it has not been sent. `write` is its writer task."""
+
+    def __init__(self, send: Send, *, queue: str | None = None, stats: Stats | None = None) -> None:
+        self.queue = queue  # name; None: all of them
+        self.fresh = True  # has had no frame yet, so the next one is complete
+        self._send = send
+        self._stats = stats or Stats()
+        self._frame: Frame | None = None
+        self._still: int | None = None
+        self._changed = False
+        self._changed_at = self._sent_at = 0.0
+        self._unseen: deque[tuple[int, float]] = deque()  # version, when it was sent
+        self._wake = asyncio.Event()
+
+    @property
+    def what(self) -> str:
+        return "queues" if self.queue is None else f"queue:{self.queue}"
+
+    def offer(self, frame: Frame) -> None:
+        if self._frame is not None:
+            self._stats.frames_skipped += 1
+        self._frame = frame.over(self._frame)
+        self._wake.set()
+
+    def say_changed(self) -> None:
+        self._changed = True
+        self._wake.set()
+
+    def say_still(self, version: int) -> None:
+        if time.monotonic() - self._sent_at >= STILL_EVERY:
+            self._still = version
+            self._wake.set()
+
+    def seen(self, version: int) -> None:
+        while self._unseen and self._unseen[0][0] <= version:
+            self._unseen.popleft()
+        self._wake.set()
+
+    def reads(self) -> bool:
+        """False when this browser has not answered for a long time."""
+        return not self._unseen or time.monotonic() - self._unseen[0][1] < READS_WITHIN
+
+    async def write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._write_frame()
+            await self._write_changed()
+            if self._still is not None:
+                version, self._still = self._still, None
+                await self._say({"kind": "still", "version": version})
+
+    async def _write_frame(self) -> None:
+        frame = self._frame
+        if frame is None or len(self._unseen) >= MOST_UNSEEN:
+            return
+        self._frame, now = None, time.monotonic()
+        self._unseen.append((frame.version, now))
+        self._sent_at = now
+        self._still = None
+        self._stats.frames_sent += 1
+        delay_seconds.observe(max(0.0, now - frame.since))
+        await self._send(frame.text(now))
+
+    async def _write_changed(self) -> None:
+        wait = self._changed_at + CHANGED_EVERY - time.monotonic()
+        if not self._changed:
+            return
+        if wait > 0:
+            asyncio.get_running_loop().call_later(wait, self._wake.set)
+            return
+        self._changed, self._changed_at = False, time.monotonic()
+        await self._say({"kind": "changed", "what": self.what})
+
+    async def _say(self, message: dict[str, object]) -> None:
+        self._sent_at = time.monotonic()
+        await self._send(json.dumps(message))
+
+
+# -- the sampler -----------------------------------------------------------------------------------
+
+
+class Sampler:
+    """Looks while somebody watches. Lives on one event loop; publishing never awaits, so that a watcher who
+    joins is either before a look or after it."""
+
+    def __init__(self, read: Read, *, fast: float = FAST, calm: float = CALM, linger: float = LINGER) -> None:
+        self.version = 0
+        self.stats = Stats()
+        self._read = read
+        self._fast, self._calm, self._linger = fast, calm, linger
+        self._watchers: set[Watcher] = set()
+        self._seen = _Seen()
+        self._touched: set[int] = set()
+        self._poked_at: float | None = None
+        self._poked = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._away = False
+
+    @property
+    def watchers(self) -> int:
+        return len(self._watchers)
+
+    def join(self, watcher: Watcher) -> None:
+        watcher.fresh = True
+        self._watchers.add(watcher)
+        self._poked.set()  # a look that begins after this, for its first frame
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    def leave(self, watcher: Watcher) -> None:
+        self._watchers.discard(watcher)
+
+    def poke(self, queue_ids: Iterable[int] = ()) -> None:
+        """Something was committed on these queues just now, here or on another server."""
+        if self._watchers:
+            self._touched.update(queue_ids)
+            self._poked_at = self._poked_at or time.monotonic()
+            self._poked.set()
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        watched_at = time.monotonic()
+        try:
+            while time.monotonic() - watched_at < self._linger:
+                began = time.monotonic()
+                await self._look()
+                if self._watchers:
+                    watched_at = time.monotonic()
+                await self._rest(began)
+        finally:
+            self._seen = _Seen()
+            gauges.share(None)
+
+    async def _look(self) -> None:
+        self._poked.clear()
+        began = time.monotonic()
+        since, self._poked_at = self._poked_at or began, None
+        touched, self._touched = self._touched, set()
+        joined_before = set(self._watchers)
+        try:
+            survey = await self._read()
+        except (EngineUnavailable, psycopg.Error, OSError) as error:
+            self._touched |= touched
+            self._say_away(error)
+            return
+        self._away = False
+        self.stats.looks += 1
+        self.stats.look_seconds = time.monotonic() - began
+        self._publish(survey, since, touched, joined_before)
+
+    async def _rest(self, began: float) -> None:
+        """Until something changed, but never more than half of the time at work; or until the calm look."""
+        least = max(self._fast, 2 * (time.monotonic() - began), 1.0 if self._away else 0.0)
+        await asyncio.sleep(max(0.0, began + least - time.monotonic()))
+        try:
+            await asyncio.wait_for(self._poked.wait(), max(0.0, began + self._calm - time.monotonic()))
+        except TimeoutError:
+            return
+
+    def _say_away(self, error: Exception) -> None:
+        if not self._away:
+            log.warning("the live pages get nothing new: %s", error)
+        self._away = True
+
+    # -- telling -----------------------------------------------------------------------------------
+
+    def _publish(self, survey: Survey, since: float, touched: set[int], readers: set[Watcher]) -> None:
+        self.version += 1
+        news = self._seen.learn(survey)
+        changed_queues = touched | news.queues
+        everything = self._frame(news.parts, since)
+        names = self._seen.names
+        for watcher in self._watchers & readers:
+            if watcher.fresh:
+                watcher.fresh = False
+                watcher.offer(self._frame(self._seen.parts_of(watcher.queue), since))
+                continue
+            if watcher.queue is None:
+                self._tell(watcher, everything, news.listing)
+            else:
+                queue_id = names.get(watcher.queue)
+                parts = {} if queue_id is None else _only(news.parts, queue_id)
+                frame = self._frame(parts, since) if parts or news.attention else None
+                self._tell(watcher, frame, queue_id in changed_queues)
+
+    def _tell(self, watcher: Watcher, frame: Frame | None, changed: bool) -> None:
+        if frame is not None and (frame.parts or watcher.queue is not None):
+            watcher.offer(frame)
+        else:
+            watcher.say_still(self.version)
+        if changed:
+            watcher.say_changed()
+
+    def _frame(self, parts: dict[str, str], since: float) -> Frame:
+        return Frame(self.version, since, self._seen.attention, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    parts: dict[str, str]  # what looks different now
+    queues: set[int]  # whose gauge differs
+    listing: bool  # queues came or went, or their limit or pause was changed
+    attention: bool
+
+
+@dataclass(slots=True)
+class _Seen:
+    """How everything looked last time."""
+
+    attention: int = 0
+    names: dict[str, int] = field(default_factory=dict)
+    _keys: dict[int, tuple[object, ...]] = field(default_factory=dict)
+    _parts: dict[str, str] = field(default_factory=dict)
+    _versions: dict[int, int] = field(default_factory=dict)
+
+    def learn(self, survey: Survey) -> _News:
+        keys = {gauge.id: _key(gauge) for gauge in survey.gauges}
+        different = [gauge for gauge in survey.gauges if keys[gauge.id] != self._keys.get(gauge.id)]
+        attention = gauges.attention(survey.gauges)
+        rendered = fragments.render_gauges(different)
+        rendered |= fragments.render_tiles(survey.gauges, survey.totals)
+        rendered |= {"count-all": str(len(keys)), "count-attention": str(attention)}
+        parts = {id: html for id, html in rendered.items() if self._parts.get(id) != html}
+        versions = {gauge.id: gauge.version for gauge in survey.gauges}
+        news = _News(
+            parts=parts,
+            queues={gauge.id for gauge in different if _moved(keys[gauge.id], self._keys.get(gauge.id))},
+            listing=versions != self._versions,
+            attention=attention != self.attention,
+        )
+        gone = self._keys.keys() - keys.keys()
+        self.attention, self._keys, self._versions = attention, keys, versions
+        self.names = {gauge.name: gauge.id for gauge in survey.gauges}
+        self._parts |= parts
+        for queue_id in gone:
+            for id in _only(self._parts, queue_id):
+                del self._parts[id]
+        return news
+
+    def parts_of(self, queue: str | None) -> dict[str, str]:
+        if queue is None:
+            return dict(self._parts)
+        queue_id = self.names.get(queue)
+        return {} if queue_id is None else _only(self._parts, queue_id)
+
+
+def _only(parts: dict[str, str], queue_id: int) -> dict[str, str]:
+    prefix = f"q-{queue_id}-"
+    return {id: html for id, html in parts.items() if id.startswith(prefix)}
+
+
+def _key(gauge: Gauge) -> tuple[object, ...]:
+    """What a change of the picture depends on. Ages first, so that `_moved` can leave them out."""
+    return (
+        _age_step(gauge.oldest_wait), gauge.spark, gauge.per_minute,
+        gauge.state, gauge.running, gauge.cancelling, gauge.waiting, gauge.scheduled, gauge.version, gauge.workers,
+        gauge.limit, gauge.declared_limit, gauge.disagree, gauge.last_claimed_at, gauge.declared_from,
+    )  # fmt: skip
+
+
+def _moved(key: tuple[object, ...], before: tuple[object, ...] | None) -> bool:
+    """Whether more than time has passed: executions started, ended or arrived, or the limit changed."""
+    return before is None or key[3:] != before[3:]
+
+
+def _age_step(seconds: float | None) -> int | None:
+    """Steps in which a growing wait is worth a frame: every second, later every 5 s, then every minute."""
+    if seconds is None:
+        return None
+    step = 1 if seconds < 60 else 5 if seconds < 600 else 60
+    return int(seconds // step) * step
+
+
+# -- the sampler of this process -------------------------------------------------------------------
+
+_samplers: dict[int, Sampler] = {}
+
+
+def get_sampler() -> Sampler:
+    """The sampler of the running event loop, fed by the engine of that loop."""
+    loop = asyncio.get_running_loop()
+    sampler = _samplers.get(id(loop))
+    if sampler is None:
+        engine, memory = get_engine(), Memory()
+        sampler = _samplers[id(loop)] = Sampler(lambda: _read_engine(engine, memory))
+        engine.listeners.append(sampler.poke)
+    return sampler
+
+
+async def _read_engine(engine: Engine, memory: Memory) -> Survey:
+    async with engine.connection() as conn:
+        survey = await gauges.survey_async(conn, memory)
+        engine.stats.limit_violations += await count_violations(conn, survey)
+    gauges.share(memory)
+    return survey
