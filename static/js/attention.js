@@ -1,4 +1,4 @@
-// How many queues need attention: in the title and the icon of the tab, and on the list.
+// How many queues need attention, in the title and the icon of the tab.
 
 const icon = document.getElementById("icon");
 const calm = document.title.replace(/^\(\d+\) /, "");
@@ -8,6 +8,4 @@ export function showAttention(count) {
   if (document.title !== title) document.title = title;
   const href = count ? icon.dataset.attention : icon.dataset.calm;
   if (icon.getAttribute("href") !== href) icon.setAttribute("href", href);
-  const figure = document.getElementById("count-attention");
-  if (figure) figure.textContent = count;
 }

@@ -21,6 +21,7 @@ let delay = 0; // seconds from the change to the screen
 let failed = false; // the last request got no answer
 let due = null; // timer of the next refresh
 let busy = false;
+let attention = null; // queues that need it, by the last frame
 let acted = false; // somebody did something on this page since the last refresh
 
 if (watch && sign) start();
@@ -66,9 +67,12 @@ function receive(frame) {
   tries = 0;
   failed = false;
   if (frame.kind === "gauges") {
-    delay = (frame.age_ms ?? 0) / 1000;
-    applyCells(frame.fragments ?? {});
-    if (frame.attention !== undefined) showAttention(frame.attention);
+    delay = frame.age_ms / 1000;
+    applyCells(frame.fragments);
+    socket.send(JSON.stringify({ seen: frame.version })); // the server sends more only to who can keep up
+    if (attention !== null && attention !== frame.attention) refreshSoon(SETTLE); // the order may differ
+    attention = frame.attention;
+    showAttention(attention);
     if (refreshSeconds) refreshSoon(refreshSeconds * 1000);
   }
   if (frame.kind === "changed") refreshSoon(SETTLE);
