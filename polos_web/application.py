@@ -11,10 +11,7 @@ from channels.security.websocket import AllowedHostsOriginValidator
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 
-try:
-    from queues.routing import websocket_urlpatterns
-except ImportError:
-    websocket_urlpatterns = []
+from queues.routing import websocket_urlpatterns
 from workflows.api import hot
 
 from .gate import Application, Gate, Receive, Scope, Send

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
@@ -11,20 +12,9 @@ from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import add_never_cache_headers
 
-API_PREFIX = "/api/"  # has keys instead of sign-ins, checked by the API itself
-
 
 class SignInRequired(LoginRequiredMiddleware):
-    """Django's, with two differences: the REST API checks keys by itself, and HTMX is led to the sign-in page
-    as a whole instead of getting it as a fragment."""
-
-    def process_view(
-        self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
-    ) -> HttpResponseBase | None:
-        if request.path_info.startswith(API_PREFIX):
-            return None
-        response: HttpResponseBase | None = super().process_view(request, view_func, view_args, view_kwargs)
-        return response
+    """Django's, but HTMX is led to the sign-in page as a whole instead of getting it as a fragment."""
 
     def handle_no_permission(  # type: ignore[override]
         self, request: HttpRequest, view_func: Callable[..., Any]
@@ -35,8 +25,6 @@ class SignInRequired(LoginRequiredMiddleware):
 
 
 def _page(request: HttpRequest) -> str:
-    from urllib.parse import quote, urlsplit
-
     shown = urlsplit(request.headers.get("HX-Current-URL", "/"))
     return quote(shown.path + (f"?{shown.query}" if shown.query else ""))
 

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from queues.consumers import sockets
 from queues.engine import get_engine
+from queues.live import get_sampler
 
 
 class Service:
@@ -28,11 +30,13 @@ class Service:
         if not self.started:
             return
         await get_engine().drain()
+        await sockets.close_all()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._quiet.wait(), seconds)
 
     async def stop(self) -> None:
         if self.started:
+            await get_sampler().stop()
             await get_engine().stop()
 
     @contextmanager

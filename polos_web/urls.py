@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-from importlib import import_module
-
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import include, path
 
-urlpatterns: list[URLPattern | URLResolver] = [path("admin/", admin.site.urls)]
-
-for _module in ("queues.urls", "workflows.urls"):
-    try:
-        import_module(_module)
-    except ImportError:
-        continue
-    urlpatterns.append(path("", include(_module)))
+urlpatterns = [
+    path("", include("queues.ops_urls")),
+    path("", include("queues.urls")),
+    path("", include("workflows.urls")),
+    path("admin/", admin.site.urls),
+]

@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Problem as problem:
         print(f"polos-server: {problem}", file=sys.stderr)
         sys.exit(FAILED)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

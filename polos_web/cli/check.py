@@ -39,7 +39,8 @@ def _findings(missing: list[str]) -> list[tuple[str, str]]:
     version = ".".join(map(str, divmod(connection.cursor().connection.info.server_version, 10000)))
     database = "from DATABASE_URL" if settings.DATABASE_URL else f"embedded, in {settings.POLOS_DATA_DIR}"
     schema = f"{len(missing)} migrations to apply: the next start does it" if missing else "up to date"
-    local = "keys are needed" if missing or not local_mode_on() else "on: workers on this machine need no API key"
+    keyless = settings.POLOS_LOCAL_MODE_ALLOWED if missing else local_mode_on()
+    local = "on: workers on this machine need no API key" if keyless else "off: workers need an API key"
     return [
         ("address", people.base_url()),
         ("database", f"PostgreSQL {version}, {database}"),
