@@ -25,12 +25,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import psycopg
 from prometheus_client import Histogram
 
 from . import fragments, gauges
-from .engine import Engine, EngineUnavailable, get_engine
+from .engine import EngineUnavailable, get_engine
 from .gauges import Gauge, Memory, Survey
 from .violations import count_violations
 
@@ -379,23 +380,36 @@ def _age_step(seconds: float | None) -> int | None:
 
 # -- the sampler of this process -------------------------------------------------------------------
 
-_samplers: dict[int, Sampler] = {}
+_samplers: WeakKeyDictionary[asyncio.AbstractEventLoop, Sampler] = WeakKeyDictionary()
+_memories: WeakKeyDictionary[asyncio.AbstractEventLoop, Memory] = WeakKeyDictionary()
 
 
 def get_sampler() -> Sampler:
     """The sampler of the running event loop, fed by the engine of that loop."""
     loop = asyncio.get_running_loop()
-    sampler = _samplers.get(id(loop))
+    sampler = _samplers.get(loop)
     if sampler is None:
-        engine, memory = get_engine(), Memory()
-        sampler = _samplers[id(loop)] = Sampler(lambda: _read_engine(engine, memory))
-        engine.listeners.append(sampler.poke)
+        sampler = _samplers[loop] = Sampler(_read_and_share)
+        get_engine().listeners.append(sampler.poke)
     return sampler
 
 
-async def _read_engine(engine: Engine, memory: Memory) -> Survey:
+async def read_now() -> Survey:
+    """One look through the engine's pool, which also counts violations of limits. Raises `EngineUnavailable`."""
+    memory = _memories.setdefault(asyncio.get_running_loop(), Memory())
+    engine = get_engine()
     async with engine.connection() as conn:
         survey = await gauges.survey_async(conn, memory)
         engine.stats.limit_violations += await count_violations(conn, survey)
-    gauges.share(memory)
     return survey
+
+
+async def _read_and_share() -> Survey:
+    survey = await read_now()
+    gauges.share(_memories[asyncio.get_running_loop()])
+    return survey
+
+
+def stats_now() -> Stats:
+    sampler = _samplers.get(asyncio.get_running_loop())
+    return sampler.stats if sampler else Stats()
