@@ -30,6 +30,7 @@ EMPTY = SafeString("")
 ZERO = SafeString(" class=zero")
 LONG = SafeString(" class=long")
 DRAINING = SafeString("<small>draining</small>")
+CLOSED = SafeString("<small>nothing starts</small>")
 STATE_COLOURS = {
     "at limit": "amber",
     "backlogged": "amber",
@@ -105,7 +106,9 @@ def source(gauge: Gauge) -> SafeString:
         )
     if gauge.disagree:
         return format_html("<span class=amber>{}</span>", "workers declare different limits")
-    return format_html("{}", "code" if gauge.declared_from else "declares no limit")
+    return format_html(
+        "{}", "code" if gauge.declared_from or gauge.declared_limit is not None else "no limit declared"
+    )
 
 
 def occupancy(gauge: Gauge) -> SafeString:
@@ -122,7 +125,7 @@ def occupancy(gauge: Gauge) -> SafeString:
         _zero(held),
         f"{held:,}",
         f"{gauge.limit:,}",
-        DRAINING if over else EMPTY,
+        DRAINING if over else CLOSED if gauge.limit == 0 else EMPTY,
     )
 
 
@@ -180,6 +183,8 @@ def state_word(word: str) -> SafeString:
 
 @lru_cache(maxsize=4096)
 def _picture(running: int, cancelling: int, limit: int, full: bool) -> SafeString:
+    if limit == 0 and not running + cancelling:
+        return EMPTY
     if limit > MAX_CELLS:
         return _bar(running + cancelling, limit, full)
     held = running + cancelling

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
@@ -46,7 +46,7 @@ def show_execution(request: HttpRequest, id: UUID) -> HttpResponse:
     execution = get_execution(id)
     context = {
         "execution": execution,
-        "queue": Queue.objects.filter(id=execution.queue_id).first(),
+        "queue": get_object_or_404(Queue, id=execution.queue_id),
         "final": execution.status in FINAL,
         "place": reads.place_in_line(execution),
         "attempts": reads.attempts(execution),

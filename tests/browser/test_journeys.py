@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from queues import limits
+from queues import limits, words
 from queues.models import Change, Execution, Queue, Status
 from tests.pages.conftest import finished, make_execution, make_queue, make_worker, running
 from tests.servers import Server
@@ -180,3 +180,12 @@ def test_hostile_texts_stay_text_in_the_browser(open_page: OpenPage, people: dic
 def _stays_here(page: Page) -> None:
     addresses = page.evaluate("performance.getEntriesByType('resource').map(entry => entry.name)")
     assert {address.split("/")[2] for address in addresses} == {page.url.split("/")[2]}
+
+
+def test_the_browser_says_durations_as_the_server_does(open_page: OpenPage) -> None:
+    page = open_page("/help")
+    seconds = [0, 9, 59, 60, 72, 599, 600, 3599, 3600, 11100, 86399, 86400, 187200]
+    said = page.evaluate(
+        "seconds => import('/static/js/times.js').then(times => seconds.map(times.duration))", seconds
+    )
+    assert said == [words.duration(length, fine=False) for length in seconds]
