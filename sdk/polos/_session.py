@@ -117,14 +117,16 @@ class Session:
             await self._until_room()
             capacity = min(self._busy.free, MOST_AT_ONCE)
             began = time.monotonic()
-            reply = await self._claim(capacity)
+            results = self._take()
+            handed_in = bool(results)
+            reply = await self._claim(capacity, results)
             claims = reply["executions"]
             self._more_expected = len(claims) >= capacity
             self._start_all(claims, reply["token"])
             self._obey(reply)
             if claims:
                 await self._settle(SETTLE_SECONDS)
-            elif time.monotonic() - began < EMPTY_PAUSE:
+            elif not handed_in and time.monotonic() - began < EMPTY_PAUSE:
                 await self._settle(EMPTY_PAUSE)
 
     async def _until_room(self) -> None:
@@ -141,17 +143,16 @@ class Session:
         await self._claim_wake.wait()
         timer.cancel()
 
-    async def _claim(self, capacity: int) -> dict[str, Any]:
+    async def _claim(self, capacity: int, results: list[Done]) -> dict[str, Any]:
         """One claiming exchange, repeated with the same number until it is answered."""
         self._seq += 1
-        results = self._take()
         self._claim_sent = time.monotonic()
         if self._ready:
             self._hand_in_wake.set()
         try:
-            reply = await self._exchange(
-                results, lane="claim", seq=self._seq, capacity=capacity, wait=self._poll_seconds
-            )
+            # With results it does not wait for work: whether they were taken is to be known now.
+            wait = 0.0 if results else self._poll_seconds
+            reply = await self._exchange(results, lane="claim", seq=self._seq, capacity=capacity, wait=wait)
         except asyncio.CancelledError:
             self._ready = results + self._ready  # nobody knows whether they arrived: sent again, they do no harm
             self._sending -= len(results)

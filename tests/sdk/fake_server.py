@@ -283,7 +283,7 @@ class FakeServer:
             await self._announce()
         reply: dict[str, Any] | None = {"token": None, "executions": []}
         if capacity := body.get("capacity", 0):
-            reply = await self._claim_once(worker, body["seq"], capacity, 0 if refused else body.get("wait", 0))
+            reply = await self._claim_once(worker, body["seq"], capacity, body.get("wait", 0))
         cancel = [id for id in worker.cancel if self.executions[id]["status"] == "cancelling"]
         worker.cancel.clear()
         return _json(
