@@ -228,7 +228,7 @@ class Sampler:
     async def _run(self) -> None:
         watched_at = time.monotonic()
         try:
-            while time.monotonic() - watched_at < self._linger:
+            while self._watchers or time.monotonic() - watched_at < self._linger:
                 began = time.monotonic()
                 await self._look()
                 if self._watchers:

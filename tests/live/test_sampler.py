@@ -1,0 +1,241 @@
+"""The protocol between the sampler and its watchers, with a made-up world: no database, no socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from queues.engine import EngineUnavailable
+from queues.gauges import Gauge, Survey
+from queues.live import MOST_UNSEEN, Sampler, Watcher
+
+from .conftest import gauge, survey
+
+
+class Stage:
+    """What the sampler reads, how often it did, and what browsers got."""
+
+    def __init__(self) -> None:
+        self.now: list[Gauge] = [gauge(1), gauge(2)]
+        self.reads = 0
+        self.away = False
+        self.gate: asyncio.Event | None = None
+        self.writers: list[asyncio.Task[None]] = []
+        self.sampler = Sampler(self.read, fast=0.01, calm=0.05, linger=0.1)
+
+    async def read(self) -> Survey:
+        if self.away:
+            raise EngineUnavailable
+        self.reads += 1
+        seen = survey(*self.now)
+        if self.gate:
+            await self.gate.wait()
+        return seen
+
+    def watch(self, queue: str | None = None) -> Browser:
+        browser = Browser()
+        browser.watcher = Watcher(browser.take, queue=queue, stats=self.sampler.stats)
+        self.writers.append(asyncio.create_task(browser.watcher.write()))
+        self.sampler.join(browser.watcher)
+        return browser
+
+    def change(self, *gauges: Gauge) -> None:
+        by_id = {g.id: g for g in (*self.now, *gauges)}
+        self.now = list(by_id.values())
+        self.sampler.poke({g.id for g in gauges})
+
+
+class Browser:
+    """Applies fragments like a page; answers each frame unless it is slow."""
+
+    watcher: Watcher
+
+    def __init__(self) -> None:
+        self.frames: list[dict[str, Any]] = []
+        self.cells: dict[str, str] = {}
+        self.slow = False
+
+    async def take(self, text: str) -> None:
+        frame = json.loads(text)
+        self.frames.append(frame)
+        self.cells |= frame.get("fragments", {})
+        if frame["kind"] == "gauges" and not self.slow:
+            self.watcher.seen(frame["version"])
+
+    def kinds(self) -> list[str]:
+        return [frame["kind"] for frame in self.frames]
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    stage = Stage()
+    yield stage
+    for writer in stage.writers:
+        writer.cancel()
+    await stage.sampler.stop()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_the_first_frame_is_complete(stage: Stage) -> None:
+    browser = stage.watch()
+    await until(lambda: browser.frames)
+    assert {"q-1-gauge", "q-2-state", "tile-running", "count-all"} <= browser.cells.keys()
+    assert browser.frames[0]["attention"] == 0
+
+
+async def test_later_frames_hold_only_what_looks_different(stage: Stage) -> None:
+    browser = stage.watch()
+    await until(lambda: browser.frames)
+    stage.change(gauge(2, running=3))
+    await until(lambda: len(browser.frames) > 1)
+    assert browser.frames[1]["fragments"].keys() == {"q-2-gauge", "tile-running", "tile-workers"}
+    assert 0 <= browser.frames[1]["age_ms"] < 1_000
+
+
+async def test_a_watcher_of_one_queue_gets_that_queue_and_hears_that_its_lists_changed(stage: Stage) -> None:
+    browser = stage.watch("q1")
+    await until(lambda: browser.frames)
+    assert {id.split("-")[1] for id in browser.cells} == {"1"}
+    stage.change(gauge(2, running=1))
+    stage.change(gauge(1, running=2))
+    await until(lambda: "changed" in browser.kinds())
+    assert {"kind": "changed", "what": "queue:q1"} in browser.frames
+    assert not any("q-2-gauge" in frame.get("fragments", {}) for frame in browser.frames)
+
+
+async def test_changed_lists_are_told_at_most_twice_a_second(stage: Stage) -> None:
+    browser = stage.watch("q1")
+    await until(lambda: browser.frames)
+    for running in range(20):
+        stage.change(gauge(1, running=running % 5))
+        await asyncio.sleep(0.02)
+    assert browser.kinds().count("changed") <= 2
+
+
+async def test_nothing_is_lost_between_the_snapshot_and_the_subscription(stage: Stage) -> None:
+    first = stage.watch()
+    await until(lambda: first.frames)
+    stage.gate = asyncio.Event()
+    stage.sampler.poke()
+    await until(lambda: stage.reads >= 2)  # this look began before the second browser came
+    late = stage.watch()
+    stage.change(gauge(1, running=4))
+    stage.gate.set()
+    await until(lambda: late.frames)
+    await until(lambda: "4</b>" in first.cells["q-1-gauge"])
+    assert "4</b>" in late.cells["q-1-gauge"]  # its first frame is of a look that began after it had joined
+
+
+async def test_browsers_converge_on_the_same_picture(stage: Stage) -> None:
+    browsers = [stage.watch() for _ in range(5)]
+    for running in range(1, 40):
+        stage.change(gauge(running % 3, running=running % 6, waiting=running))
+        if running % 4 == 0:
+            browsers.append(stage.watch())
+        await asyncio.sleep(0.002)
+    await until(lambda: len({json.dumps(b.cells, sort_keys=True) for b in browsers}) == 1 and browsers[-1].cells)
+    assert ">39<" in browsers[0].cells["q-0-waiting"]
+
+
+async def test_a_slow_browser_skips_frames_and_delays_nobody(stage: Stage) -> None:
+    slow, quick = stage.watch(), stage.watch()
+    slow.slow = True
+    await until(lambda: slow.frames and quick.frames)
+    for running in range(1, 30):
+        stage.change(gauge(1, running=running, limit=50))
+        await until(lambda running=running: f"{running}</b>" in quick.cells["q-1-gauge"])
+    assert len(slow.frames) == MOST_UNSEEN
+    assert stage.sampler.stats.frames_skipped > 0
+    slow.watcher.seen(stage.sampler.version)
+    await until(lambda: len(slow.frames) == MOST_UNSEEN + 1)
+    assert slow.cells == quick.cells  # one merged frame brought it up to date
+
+
+async def test_a_browser_that_never_reads_holds_one_frame(stage: Stage) -> None:
+    browser = stage.watch()
+    browser.slow = True
+    await until(lambda: browser.frames)
+    for running in range(50):
+        stage.change(gauge(1, running=running, limit=99), gauge(3 + running % 3, waiting=running))
+        await asyncio.sleep(0.003)
+    waiting = browser.watcher._frame
+    assert waiting is not None
+    assert len(waiting.parts) < 60  # the parts of five queues and the tiles, however many changes there were
+
+
+@pytest.mark.parametrize("watchers", [1, 50])
+async def test_the_database_is_read_as_often_for_fifty_as_for_one(stage: Stage, watchers: int) -> None:
+    browsers = [stage.watch() for _ in range(watchers)]
+    await until(lambda: all(browser.frames for browser in browsers))
+    before, looks = stage.reads, stage.sampler.stats.looks
+    stage.change(gauge(1, running=1))
+    await until(lambda: all(len(browser.frames) > 1 for browser in browsers))
+    assert stage.reads - before <= 2
+    assert stage.sampler.stats.looks - looks <= 2
+
+
+async def test_what_changed_is_rendered_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    from queues import fragments
+
+    rendered: list[int] = []
+    render = fragments.render_gauges
+    monkeypatch.setattr(fragments, "render_gauges", lambda g: rendered.extend(x.id for x in g) or render(g))
+    browsers = [stage.watch() for _ in range(10)]
+    await until(lambda: all(browser.frames for browser in browsers))
+    rendered.clear()
+    stage.change(gauge(2, running=1))
+    await until(lambda: all(len(browser.frames) > 1 for browser in browsers))
+    assert rendered == [2]
+
+
+async def test_nobody_watching_means_nothing_read(stage: Stage) -> None:
+    browser = stage.watch()
+    await until(lambda: browser.frames)
+    stage.sampler.leave(browser.watcher)
+    await until(lambda: stage.sampler._task is not None and stage.sampler._task.done())
+    reads = stage.reads
+    stage.sampler.poke({1})
+    await asyncio.sleep(0.1)
+    assert stage.reads == reads
+    again = stage.watch()
+    await until(lambda: again.frames)
+
+
+async def test_a_database_that_is_away_is_silence_and_then_the_truth(stage: Stage) -> None:
+    browser = stage.watch()
+    await until(lambda: browser.frames)
+    stage.away = True
+    stage.change(gauge(1, running=2))
+    await asyncio.sleep(0.05)
+    frames = len(browser.frames)
+    stage.away = False
+    await until(lambda: len(browser.frames) > frames)
+    assert "2</b>" in browser.cells["q-1-gauge"]
+
+
+async def test_silence_is_broken_so_that_the_page_knows_it_is_live(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("queues.live.STILL_EVERY", 0.02)
+    browser = stage.watch()
+    await until(lambda: "still" in browser.kinds())
+
+
+async def test_an_ageing_line_is_news_only_in_steps(stage: Stage) -> None:
+    stage.now = [gauge(1, waiting=1, oldest_wait=700.0)]
+    browser = stage.watch()
+    await until(lambda: browser.frames)
+    stage.change(gauge(1, waiting=1, oldest_wait=701.0))
+    await asyncio.sleep(0.1)
+    assert browser.kinds() == ["gauges"]
+    stage.change(gauge(1, waiting=1, oldest_wait=790.0))
+    await until(lambda: len(browser.frames) > 1)
+    assert browser.frames[1]["fragments"].keys() == {"q-1-oldest", "tile-oldest"}
