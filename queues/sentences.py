@@ -12,6 +12,8 @@ from .fragments import EMPTY, moment
 from .gauges import Gauge
 from .models import Queue
 
+NOTICED = 5.0  # seconds of waiting beside free slots that are worth a word
+
 
 def state_sentence(gauge: Gauge, now: dt.datetime) -> SafeString:
     """Full or free, how many wait, how old; and what would have to happen, when nothing starts."""
@@ -38,9 +40,11 @@ def _state(gauge: Gauge, now: dt.datetime) -> SafeString:
     if gauge.limit is not None and held >= gauge.limit:
         return format_html("Full: {} of {} running, {}.", held, gauge.limit, _line(gauge))
     if gauge.limit is None:
-        return format_html("{} running, {}.", held, _line(gauge)) if held or gauge.waiting else _idle(gauge)
+        if not held and not gauge.waiting:
+            return _idle(gauge)
+        return format_html("{} running, {}.{}", held, _line(gauge), _why_with_room(gauge))
     if held or gauge.waiting:
-        return format_html("{} of {} running, {}.", held, gauge.limit, _line(gauge))
+        return format_html("{} of {} running, {}.{}", held, gauge.limit, _line(gauge), _why_with_room(gauge))
     return _idle(gauge)
 
 
@@ -77,6 +81,13 @@ def _paused(gauge: Gauge, held: int, now: dt.datetime) -> SafeString:
         _line(gauge),
         format_html("at {}", moment(gauge.paused_until)) if gauge.paused_until else "when someone resumes it",
     )
+
+
+def _why_with_room(gauge: Gauge) -> str:
+    """The limit does not bind; what waits for long waits for a worker."""
+    if gauge.oldest_wait is None or gauge.oldest_wait < NOTICED:
+        return ""
+    return " The limit leaves room: its workers are full, or do not run what is next in line."
 
 
 def _idle(gauge: Gauge) -> SafeString:

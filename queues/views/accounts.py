@@ -52,15 +52,14 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD"])
 def account(request: HttpRequest) -> HttpResponse:
-    return render(request, "accounts/account.html", {"form": PasswordChangeForm(_user(request))})
+    return render(request, "accounts/account.html", {"form": _password_form(request)})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def password(request: HttpRequest) -> HttpResponse:
     """The old password is asked for, unless the person just came by a one-time link."""
     by_link = bool(request.session.get(LINK_SESSION))
-    form_class = SetPasswordForm if by_link else PasswordChangeForm
-    form = form_class(_user(request), request.POST or None)
+    form = _password_form(request)
     if request.method == "POST" and form.is_valid():
         update_session_auth_hash(request, form.save())
         request.session.pop(LINK_SESSION, None)
@@ -79,6 +78,12 @@ def theme(request: HttpRequest) -> HttpResponseBase:
         "theme", wanted if wanted in THEMES else "system", max_age=YEAR, samesite="Lax", httponly=True
     )
     return response
+
+
+def _password_form(request: HttpRequest) -> SetPasswordForm[User]:
+    by_link = request.session.get(LINK_SESSION)
+    form_class = SetPasswordForm if by_link else PasswordChangeForm
+    return form_class(_user(request), request.POST or None)
 
 
 def _back(request: HttpRequest) -> str:

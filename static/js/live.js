@@ -124,7 +124,7 @@ function tick() {
   const talks = open && Date.now() - heard < QUIET_FOR;
   if (!talks && Date.now() - fetched > POLL_EVERY && due === null) refreshSoon(1);
   const age = (Date.now() - fetched) / 1000;
-  if (talks) show("live", delay < 9.95 ? `${delay.toFixed(1)} s` : duration(delay));
+  if (talks) show("live", delay < 10 ? `${delay.toFixed(2)} s` : duration(delay));
   else if (failed) show("offline", `data ${duration(age)} old`);
   else if (age > 3 * (POLL_EVERY / 1000)) show("stale", `data ${duration(age)} old`);
   else show("polling", `${duration(age)} ago`);

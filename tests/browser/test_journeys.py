@@ -6,6 +6,7 @@ import re
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
 from queues import limits, words
@@ -28,6 +29,17 @@ def test_signing_in_and_out(site: Server, open_page: OpenPage) -> None:
     page.locator("summary", has_text="vera").click()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_text("You are signed out.")).to_be_visible()
+
+
+def test_an_expired_session_leads_to_signing_in_and_back(site: Server, open_page: OpenPage) -> None:
+    make_queue("billing/eu")
+    page = open_page("/queues/billing/eu")
+    Session.objects.all().delete()
+    page.get_by_role("link", name="Change limit…").click()
+    page.get_by_label("Name").fill("ana")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(f"{site.url}/queues/billing/eu")
 
 
 def test_changing_a_limit_on_the_list_without_leaving_it(open_page: OpenPage) -> None:

@@ -56,6 +56,13 @@ def test_the_sentence_says_that_nobody_serves_it(vera: Client) -> None:
     assert "No worker serves this queue: 1 waiting" in text(body(vera, "/queues/api-calls"))
 
 
+def test_the_sentence_says_when_it_is_not_the_limit_that_binds(vera: Client) -> None:
+    queue = make_queue(limit=5)
+    make_worker(queue=queue)
+    make_execution(queue, waited=30)
+    assert "The limit leaves room" in text(body(vera, "/queues/api-calls"))
+
+
 def test_the_sentence_says_that_zero_lets_nothing_start(vera: Client) -> None:
     make_execution(make_queue(limit=0))
     assert "The limit is 0, so nothing starts" in text(body(vera, "/queues/api-calls"))
