@@ -153,9 +153,9 @@ class EmbeddedPostgres:
         """Whether the process that is named in the server's pid file is a server of this very directory."""
         try:
             named = (self.cluster / _PID_FILE).read_text().split("\n", 1)[0]
-            process = psutil.Process(int(named))
-            return bool(process.name() == "postgres" and process.cwd() == os.path.realpath(self.cluster))
-        except (OSError, ValueError, psutil.Error):
+            command: list[str] = psutil.Process(int(named)).cmdline()
+            return "postgres" in os.path.basename(command[0]) and str(self.cluster) in command
+        except (OSError, ValueError, IndexError, psutil.Error):
             return False
 
     def _initialise(self) -> None:
@@ -210,15 +210,13 @@ class EmbeddedPostgres:
         log = self.cluster / "start.log"
         log.unlink(missing_ok=True)
         arguments = ["start", "--silent", "--wait", f"--timeout={_START_SECONDS}", f"--log={log}"]
+        began = time.time()
         outcome = _run("pg_ctl", [*arguments, f"--pgdata={self.cluster}", f"--options={options}"])
         if not outcome.returncode:
             return ""
-        said = log.read_text() if log.exists() else outcome.stderr
-        return _last_line(said + self._newest_log())
-
-    def _newest_log(self) -> str:
-        logs = sorted((self.cluster / "log").glob("*.log"), key=lambda path: path.stat().st_mtime)
-        return logs[-1].read_text()[-4000:] if logs else ""
+        logs = [log, *(self.cluster / "log").glob("*.log")]
+        written = [path.read_text()[-4000:] for path in logs if path.exists() and path.stat().st_mtime > began - 1]
+        return _last_line("\n".join([outcome.stderr, *written]))
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS

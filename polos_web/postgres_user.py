@@ -14,6 +14,7 @@ from .problems import Problem
 ACCOUNT = "polos-postgres"
 _NORMAL_USER = "Start polos-server as a normal user instead."
 _READING_CAPABILITIES = {"dac_read_search": 2, "dac_override": 1}  # names and bits, the narrower one first
+_SETPCAP = 8
 
 
 def owner() -> tuple[int, int] | None:
@@ -37,14 +38,23 @@ def command(arguments: list[str]) -> list[str]:
     if setpriv is None:
         raise Problem(f"PostgreSQL refuses to run as root, and setpriv (util-linux) is missing. {_NORMAL_USER}")
     uid, gid = owned_by
-    rights = [f"--{kind}-caps=-all{_passage()}" for kind in ("inh", "ambient")]
-    return [setpriv, f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--no-new-privs", *rights, *arguments]
+    account = [f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--no-new-privs"]
+    return [setpriv, *account, *_passage(_permitted()), *arguments]
 
 
-def _passage() -> str:
+def _passage(permitted: int) -> list[str]:
+    """The narrowest right that we have to pass through folders, handed on; none in a container without any."""
+    right = next((f",+{name}" for name, bit in _READING_CAPABILITIES.items() if permitted >> bit & 1), "")
+    options = [f"--inh-caps=-all{right}", f"--ambient-caps=-all{right}"]
+    if permitted >> _SETPCAP & 1:
+        # Without this bit, access(2) ignores the right, and PostgreSQL's programs do not find each other.
+        options.append("--securebits=+no_setuid_fixup")
+    return options
+
+
+def _permitted() -> int:
     status = Path("/proc/self/status").read_text()
-    permitted = int(status.split("CapPrm:")[1].split()[0], 16)
-    return next((f",+{name}" for name, bit in _READING_CAPABILITIES.items() if permitted >> bit & 1), "")
+    return int(status.split("CapPrm:")[1].split()[0], 16)
 
 
 def _account() -> pwd.struct_passwd:

@@ -29,7 +29,8 @@ def postgres_processes(data_dir: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.name() == "postgres" and process.cwd() == cluster:
+            # The first one is started with the folder's name, and its children work in it.
+            if cluster in process.cmdline() or (process.name() == "postgres" and process.cwd() == cluster):
                 found.append(process)
         except psutil.Error:
             continue
