@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -28,6 +29,7 @@ from ._workflow import Workflow, check_unique, registered_workflows
 logger = logging.getLogger("polos")
 
 DRAIN_SECONDS = 30.0
+ECHO_SECONDS = 0.5
 LEAVE_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -61,6 +63,7 @@ class Worker:
             raise DefinitionError("A worker needs at least one workflow: declare one with @workflow.")
         self._mentions = check_agreement(each.queue for each in self._workflows.values())
         self._draining = asyncio.Event()
+        self._signalled: float | None = None
         self.ready = asyncio.Event()  # set once the server has taken the first registration
 
     def __repr__(self) -> str:
@@ -177,7 +180,10 @@ class Worker:
             logger.warning("%s", warning)
 
     def _on_signal(self, number: int) -> None:
-        if self._draining.is_set():
+        now, before = time.monotonic(), self._signalled
+        self._signalled = before or now
+        # `uv run` and `timeout` pass on a signal that the whole group got already: one Ctrl-C, heard twice.
+        if before is not None and now - before > ECHO_SECONDS:
             logger.warning("Second signal: ending at once. What runs here starts again when the lease is over.")
             os._exit(128 + number)
         self._draining.set()

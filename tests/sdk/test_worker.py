@@ -672,7 +672,9 @@ async def test_the_second_signal_is_hard(server: FakeServer, tmp_path: Path) -> 
     execution = await server.add("slow", 60)
     process = await _started(tmp_path)
     process.send_signal(signal.SIGINT)
-    await asyncio.sleep(0.2)
+    process.send_signal(signal.SIGINT)  # an echo
+    await asyncio.sleep(0.7)
+    assert process.returncode is None
     process.send_signal(signal.SIGINT)
     assert await asyncio.wait_for(process.wait(), 5) == 130
     assert execution["status"] == "running"
