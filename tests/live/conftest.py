@@ -48,11 +48,15 @@ class World:
             Registration.objects.create(worker=worker, queue=queue, workflow="wf")
         return worker
 
+    def holder(self) -> Worker:
+        return Worker.objects.filter(name="w", lease_until__gt=timezone.now()).first() or self.worker()
+
     def execution(self, queue: Queue, status: str, *, ago: float = 0.0, slot: int | None = None) -> Execution:
         then = timezone.now() - dt.timedelta(seconds=ago)
         more: dict[str, Any] = {}
         if status in ("running", "cancelling"):
-            more = {"worker_id": uuid.uuid4(), "token": uuid.uuid4(), "claimed_at": then, "slot": slot}
+            # Of a living worker, else a sweep takes it back.
+            more = {"worker_id": self.holder().id, "token": uuid.uuid4(), "claimed_at": then, "slot": slot}
         elif status == "scheduled":
             more = {"due_at": then + dt.timedelta(hours=1)}
         elif status in ("completed", "failed", "cancelled"):
