@@ -11,11 +11,11 @@ import hashlib
 import hmac
 import re
 import secrets
-import time
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from time import monotonic
 from typing import Any, NamedTuple
 
 import msgspec
@@ -204,16 +204,16 @@ def _authorization(scope: Mapping[str, Any]) -> bytes | None:
 
 def _remembered(header: bytes) -> tuple[float, Principal | None] | None:
     kept = _kept.get(header)
-    if kept is None or kept[0] > time.monotonic():
+    if kept is None or kept[0] > monotonic():
         return kept
-    _kept[header] = (time.monotonic() + GRACE_SECONDS, kept[1])
+    _kept[header] = (monotonic() + GRACE_SECONDS, kept[1])
     return None
 
 
 def _remember(header: bytes, principal: Principal | None) -> tuple[float, Principal | None]:
     if len(_kept) >= MAX_KEPT:
         _kept.clear()
-    kept = _kept[header] = (time.monotonic() + KEPT_SECONDS, principal)
+    kept = _kept[header] = (monotonic() + KEPT_SECONDS, principal)
     return kept
 
 
@@ -286,11 +286,11 @@ def _in_background(work: Any) -> None:
 async def _nobody_has_a_key() -> bool:
     if not local_mode.allowed():
         return False
-    if not _keyless or _keyless[0][0] < time.monotonic():
+    if not _keyless or _keyless[0][0] < monotonic():
         async with get_engine().connection() as conn:
             cursor = await conn.execute(statement("any_key"))
             row = await cursor.fetchone()
-        _keyless[:] = [(time.monotonic() + KEPT_SECONDS, not (row and row[0]))]
+        _keyless[:] = [(monotonic() + KEPT_SECONDS, not (row and row[0]))]
     return _keyless[0][1]
 
 

@@ -47,12 +47,10 @@ def too_large(size: int, max_bytes: int) -> str:
 def _refusal(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return f"is nested deeper than {MAX_NESTING} levels"
-    if isinstance(error, OverflowError):
-        return "has an integer that does not fit into 64 bits; send it as a string"
     if isinstance(error, UnicodeDecodeError):
         return "is not valid UTF-8"
-    if "out of range" in str(error):
-        return "has a number that is too large for a float; send it as a string"
+    if isinstance(error, OverflowError) or "out of range" in str(error):
+        return "has a number that does not fit into 64 bits, as an integer or as a float; send it as a string"
     return f"is not valid JSON ({str(error).removeprefix('JSON is malformed: ')})"
 
 

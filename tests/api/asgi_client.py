@@ -84,11 +84,19 @@ class Client:
             headers |= {"content-type": "application/json", "content-length": str(sum(map(len, parts)))}
         headers |= more
         return {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http",
-            "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(),
-            "root_path": "", "client": (self.address, 50_000), "server": ("127.0.0.1", self.port),
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "scheme": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "client": (self.address, 50_000),
+            "server": ("127.0.0.1", self.port),
             "headers": [(name.encode(), value.encode()) for name, value in headers.items() if value],
-        }  # fmt: skip
+        }
 
 
 def _parts(value: Any, body: bytes | list[bytes] | None) -> list[bytes]:

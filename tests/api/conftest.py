@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,12 +22,11 @@ MakeKey = Callable[..., Awaitable[tuple[ApiKey, str]]]
 
 
 @pytest.fixture
-def fresh(clean_db: None, settings: Settings) -> Iterator[None]:
+def fresh(clean_db: None, settings: Settings) -> None:
     """An empty database, and a process that remembers nothing."""
     settings.POLOS_LOCAL_MODE_ALLOWED = False
     for forget in (keys.forget, registry.forget, handlers._owners.clear):
         forget()
-    yield
 
 
 @pytest.fixture
@@ -96,7 +95,8 @@ async def join(client: Client, *pairs: tuple[str, str], **more: Any) -> UUID:
 async def claim(client: Client, worker_id: UUID, seq: int = 1, **more: Any) -> dict[str, Any]:
     """An exchange that is expected to be answered with at least one execution."""
     answer = await client.post(
-        f"/api/v1/workers/{worker_id}/exchange", {"seq": seq, "received": seq - 1, "capacity": 10, "wait": 5} | more
+        f"/api/v1/workers/{worker_id}/exchange",
+        {"seq": seq, "received": seq - 1, "capacity": 10, "wait": 5} | more,
     )
     assert answer.status == 200, answer.body
     assert answer.json["executions"], answer.body

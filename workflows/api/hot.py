@@ -86,7 +86,7 @@ async def _respond(
 
 def _problem_response(problem: Problem) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
     more = [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
-    return problem.status, problems.body(problem), [*_PROBLEM, *more]
+    return int(problem.status), problems.body(problem), [*_PROBLEM, *more]
 
 
 # -- which endpoint ----------------------------------------------------------------------------------
