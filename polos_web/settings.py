@@ -91,6 +91,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "template_partials",
     "csp",
+    "ninja",  # static files of the API's docs page
     "axes",
     "queues",
     "workflows",
