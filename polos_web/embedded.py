@@ -84,10 +84,10 @@ class EmbeddedPostgres:
             self._use = use
 
     def leave(self, *, wait: bool = True) -> None:
-        if self._use is None:
+        use, self._use = self._use, None
+        if use is None:
             return
         with self._alone():
-            use, self._use = self._use, None
             try:
                 fcntl.flock(use, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

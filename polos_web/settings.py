@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from csp.constants import NONE, SELF
 from dotenv import load_dotenv
 
-from . import database, datadir, embedded, environment, logs
+from . import database, datadir, embedded, environment, gate, logs
 from .problems import Problem
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -180,7 +180,7 @@ SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+DATA_UPLOAD_MAX_MEMORY_SIZE = gate.MAX_API_BYTES  # the gate in front of Django knows which path may send what
 
 # -- logging -----------------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import threading
 import webbrowser
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -30,7 +32,7 @@ def start(serve: Callable[..., None], *, demo: bool, open_browser: bool) -> None
 
 def _run(serve: Callable[..., None], postgres: EmbeddedPostgres | None, *, demo: bool, open_browser: bool) -> None:
     from . import banner, migrating
-    from .serving.life import Life
+    from .serving.life import SIGNALS, Life
 
     migrating.migrate()
     companions = _companions(postgres, demo=demo)
@@ -39,7 +41,8 @@ def _run(serve: Callable[..., None], postgres: EmbeddedPostgres | None, *, demo:
     def announce() -> None:
         print(shown.text, flush=True)  # noqa: T201
         if open_browser:
-            webbrowser.open(shown.first_page)
+            # A browser in the terminal would keep the server waiting.
+            threading.Thread(target=webbrowser.open, args=(shown.first_page,), daemon=True).start()
 
     def end_at_once() -> None:
         for companion in companions:
@@ -50,6 +53,8 @@ def _run(serve: Callable[..., None], postgres: EmbeddedPostgres | None, *, demo:
 
     life = Life(announce=announce, companions=companions, end_at_once=end_at_once)
     serve(life, host=settings.POLOS_HOST, port=settings.POLOS_PORT)
+    for number in SIGNALS:  # while the database stops
+        signal.signal(number, lambda *_: end_at_once())
 
 
 def _companions(postgres: EmbeddedPostgres | None, *, demo: bool) -> list[Any]:

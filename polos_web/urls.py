@@ -7,5 +7,6 @@ urlpatterns = [
     path("", include("queues.ops_urls")),
     path("", include("queues.urls")),
     path("", include("workflows.urls")),
+    path("", include("queues.ops_urls")),
     path("admin/", admin.site.urls),
 ]

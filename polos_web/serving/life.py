@@ -12,6 +12,7 @@ import structlog
 from ..service import service
 
 DRAIN_SECONDS = 5.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 log = structlog.get_logger(__name__)
 
 
@@ -57,7 +58,7 @@ class Life:
                 return
             self._stopping = loop.create_task(self._end(refuse_new, let_go))
 
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in SIGNALS:
             loop.add_signal_handler(number, stop)
 
     async def _end(self, refuse_new: Callable[[], Awaitable[None]], let_go: Callable[[], None]) -> None:

@@ -24,6 +24,21 @@ def test_check_says_what_it_found(running_server: Server) -> None:
     assert "in order" in words
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"POLOS_HOST": "0.0.0.0"},  # noqa: S104
+        {"POLOS_PUBLIC_URL": "https://queues.example.com"},
+        {"POLOS_ALLOWED_HOSTS": "queues.internal"},
+    ],
+)
+def test_local_mode_is_off_when_others_may_reach_the_server(
+    running_server: Server, setting: dict[str, str]
+) -> None:
+    done = servers.run(["check", "--data-dir", str(running_server.data_dir)], env=setting)
+    assert re.search(r"local mode +off", done.stdout), done.stdout
+
+
 def test_migrate_has_nothing_left_to_do(running_server: Server) -> None:
     assert "up to date" in said(running_server, "migrate")
 
