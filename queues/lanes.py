@@ -9,7 +9,7 @@ from uuid import UUID
 
 from .models import HELD, Execution, Holding, Queue, Status
 
-MAX_LANES = 16
+MAX_LANES, MAX_PACKED = 16, 8  # of slots; of a queue without
 MAX_SPANS = 1_500
 WIDTH, LEFT, LANE, GAP = 1_000, 34, 20, 6
 CLICKABLE = 4.0  # narrower bars are drawn, but are no links
@@ -70,7 +70,7 @@ def lanes(queue: Queue, now: dt.datetime, seconds: int = 300) -> Lanes:
     placed = _by_slot(spans) if numbered else _packed(spans)
     used = max((lane for lane, _ in placed), default=0)
     wanted = max(used, queue.effective_limit or 0, 1)
-    count = min(wanted, MAX_LANES)
+    count = min(wanted, MAX_LANES if numbered else MAX_PACKED)
     floor = count * (LANE + GAP)
     return Lanes(
         lanes=[Lane(n, _top(n), _top(n) + LANE - 6) for n in range(1, count + 1)],

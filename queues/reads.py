@@ -19,7 +19,8 @@ from .models import FINAL, HELD, Change, Declaration, Execution, Holding, Queue,
 GONE_FOR = dt.timedelta(days=1)  # how long a worker that left is still listed
 PAGE_SIZE = 50
 MAX_RUNNING = 200
-MAX_WAITING = 12
+MAX_SLOTS = 12  # a larger limit is listed by what runs only
+MAX_WAITING = 20
 MAX_RECENT = 12
 MAX_CHILDREN = 100
 MAX_GONE = 50
@@ -42,6 +43,12 @@ class Row:
     execution: Execution
     queue: str
     worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    number: int | None  # empty on an unlimited queue
+    row: Row | None  # empty: free
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,20 @@ def running(queue: Queue) -> list[Row]:
         F("slot").asc(nulls_last=True), "claimed_at"
     )
     return _rows(held.defer("payload", "result", "error")[:MAX_RUNNING])
+
+
+def slots(queue: Queue) -> list[Slot]:
+    """Every slot of a small limit, taken or free, so that a page has a row for each; else what runs."""
+    rows = running(queue)
+    if queue.effective_limit is None or queue.effective_limit > MAX_SLOTS:
+        return [Slot(row.execution.slot, row) for row in rows]
+    holders = {row.execution.slot: row for row in rows}
+    free = [number for number in range(1, queue.effective_limit + 1) if number not in holders]
+    everything = [
+        *(Slot(number, None) for number in free),
+        *(Slot(number, row) for number, row in holders.items()),
+    ]
+    return sorted(everything, key=lambda slot: slot.number or 0)
 
 
 def waiting(queue: Queue) -> list[Row]:

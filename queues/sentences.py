@@ -67,8 +67,8 @@ def origin_sentence(gauge: Gauge, queue: Queue, now: dt.datetime) -> SafeString:
 def _declared(gauge: Gauge, queue: Queue) -> SafeString:
     limit = words.limit(gauge.declared_limit)
     if not gauge.declared_from:
-        return format_html("no code declares a limit: {}", limit)
-    return format_html("{}declared {} by {}", EMPTY, limit, gauge.declared_from)
+        return format_html("no code declares a limit{}", "" if gauge.overridden else ", so there is none")
+    return format_html("declared {} by {}", limit, gauge.declared_from)
 
 
 def _paused(gauge: Gauge, held: int, now: dt.datetime) -> SafeString:

@@ -100,7 +100,7 @@ def show_queue(request: HttpRequest, name: str) -> HttpResponse:
         "sentence": sentences.state_sentence(gauge, now),
         "origin": sentences.origin_sentence(gauge, queue, now),
         "lanes": lanes.lanes(queue, now),
-        "running": reads.running(queue),
+        "slots": reads.slots(queue),
         "waiting": reads.waiting(queue),
         "finished": reads.finished(queue),
         "changes": reads.changes(queue),

@@ -20,6 +20,7 @@ let fetched = Date.now(); // when the data on the page were last known to be tru
 let delay = 0; // seconds from the change to the screen
 let failed = false; // the last request got no answer
 let due = null; // timer of the next refresh
+let dueAt = 0;
 let busy = false;
 let attention = null; // queues that need it, by the last frame
 let acted = false; // somebody did something on this page since the last refresh
@@ -82,8 +83,10 @@ function receive(frame) {
 // -- the page again --------------------------------------------------------------------------------
 
 function refreshSoon(wait) {
-  if (due !== null && wait > 0) return;
+  const at = Date.now() + wait;
+  if (due !== null && dueAt <= at) return;
   clearTimeout(due);
+  dueAt = at;
   due = setTimeout(refresh, wait);
 }
 

@@ -7,7 +7,7 @@ import datetime as dt
 from django.test import Client
 from django.utils import timezone
 
-from queues import lanes
+from queues import lanes, reads
 from queues.models import Change, Holding, Status
 
 from .conftest import finished, make_execution, make_queue, make_worker, running, seconds_ago
@@ -123,3 +123,17 @@ def test_lanes_end_at_the_edge_of_the_picture() -> None:
     (bar,) = lanes.lanes(queue, timezone.now()).bars
     assert float(bar.x) >= lanes.LEFT
     assert float(bar.x) + float(bar.width) <= lanes.WIDTH
+
+
+def test_free_slots_have_their_rows_so_that_nothing_moves(vera: Client) -> None:
+    queue = make_queue(limit=3)
+    running(queue, make_worker(queue=queue), 2)
+    slots = reads.slots(queue)
+    assert [(slot.number, slot.row is None) for slot in slots] == [(1, True), (2, False), (3, True)]
+    assert body(vera, "/queues/api-calls").count('<tr class="free">') == 2
+
+
+def test_slots_above_a_lowered_limit_are_still_listed() -> None:
+    queue = make_queue(limit=1)
+    running(queue, make_worker(queue=queue), 4)
+    assert [slot.number for slot in reads.slots(queue)] == [1, 4]
