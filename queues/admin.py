@@ -1,0 +1,373 @@
+"""The Django admin: limits and pauses through the same verbs as the pages, keys, people; the rest to look at.
+
+Nothing here saves a whole row. Who may come in is decided in `queues.access`, as everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.forms.models import BaseInlineFormSet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from . import keys, limits, words
+from .access import Action, may
+from .admin_forms import NewKeyForm, QueueForm, QueueRowForm
+from .models import ApiKey, Change, Execution, Queue, Status, Worker
+
+# Generic for the type checker only.
+if TYPE_CHECKING:
+    _QueueAdmin = admin.ModelAdmin[Queue]
+    _ExecutionAdmin = admin.ModelAdmin[Execution]
+    _WorkerAdmin = admin.ModelAdmin[Worker]
+    _ApiKeyAdmin = admin.ModelAdmin[ApiKey]
+    _ChangeInline = admin.TabularInline[Change, Queue]
+    _ChangeFormSet = BaseInlineFormSet[Change, Queue, Any]
+    _UserAdmin = UserAdmin[User]
+    _Paginator = Paginator[Any]
+else:
+    _QueueAdmin = _ExecutionAdmin = _WorkerAdmin = _ApiKeyAdmin = admin.ModelAdmin
+    _ChangeInline, _ChangeFormSet = admin.TabularInline, BaseInlineFormSet
+    _UserAdmin, _Paginator = UserAdmin, Paginator
+
+COUNT_CAP = 10_000
+MOST_CHANGES = 50
+MOST_FILTERED = 100  # queues offered as a filter
+
+admin.site.site_header = admin.site.site_title = "Polos admin"
+admin.site.index_title = "Limits, keys and people"
+
+
+# -- who may what ----------------------------------------------------------------------------------
+
+
+class _Guarded:
+    """Access by role. `adds` and `changes` name what the page offers at all."""
+
+    action = Action.LIMIT
+    adds = changes = deletes = False
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return may(request.user, self.action)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may(request.user, self.action)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.adds and may(request.user, self.action)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.changes and may(request.user, self.action)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.deletes and may(request.user, self.action)
+
+
+# -- queues ----------------------------------------------------------------------------------------
+
+
+class _NewestChanges(_ChangeFormSet):
+    def get_queryset(self) -> Any:
+        return super().get_queryset()[:MOST_CHANGES]
+
+
+class ChangeInline(_Guarded, _ChangeInline):
+    model = Change
+    formset = _NewestChanges
+    verbose_name_plural = f"history (the newest {MOST_CHANGES})"
+    fields = readonly_fields = ("at", "kind", "before", "after", "actor", "reason", "through", "until")
+    extra = max_num = 0
+    can_delete = False
+
+
+@admin.register(Queue)
+class QueueAdmin(_Guarded, _QueueAdmin):
+    changes = True
+    form = QueueForm
+    inlines = (ChangeInline,)
+    list_display = ("name", "effective", "declared", "override_limit", "override", "pause", "declared_by")
+    list_editable = ("override_limit",)
+    list_filter = ("overridden", "paused")
+    list_per_page = 100
+    search_fields = ("name",)
+    search_help_text = "Part of a name. In the list, an empty override is none, and 0 means that nothing starts."
+    actions = None
+    readonly_fields = ("name", "effective", "declared", "declared_by", "declared_at", "override_by", "paused_by")
+    fieldsets = (
+        (None, {"fields": ("name", "effective", "declared", "declared_by", "declared_at", "expected_version")}),
+        (
+            "Override",
+            {"fields": ("override_limit", "unlimited", "override_reason", "override_until", "override_by")},
+        ),
+        ("Pause", {"fields": ("paused", "paused_reason", "paused_until", "paused_by")}),
+    )
+
+    @admin.display(description="limit that counts", ordering="effective_limit")
+    def effective(self, queue: Queue) -> str:
+        word = words.limit(queue.effective_limit)
+        return f"{word}: nothing starts" if queue.effective_limit == 0 else word
+
+    @admin.display(description="declared limit", ordering="declared_limit")
+    def declared(self, queue: Queue) -> str:
+        return words.limit(queue.declared_limit)
+
+    @admin.display(description="overridden by", ordering="override_by")
+    def override(self, queue: Queue) -> str:
+        if not queue.overridden:
+            return ""
+        until = f", until {words.clock(queue.override_until)}" if queue.override_until else ""
+        why = f": {queue.override_reason}" if queue.override_reason else ""
+        return f"{'unlimited by ' if queue.override_limit is None else ''}{queue.override_by}{why}{until}"
+
+    @admin.display(description="pause", ordering="paused")
+    def pause(self, queue: Queue) -> str:
+        return f"paused by {queue.paused_by}" if queue.paused else ""
+
+    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return QueueRowForm
+
+    def save_model(self, request: HttpRequest, obj: Queue, form: Any, change: bool) -> None:
+        """Calls the verbs. What they refuse is raised, and rolls back whatever this request did before."""
+        if isinstance(form, QueueRowForm):
+            self._save_row(request, obj, form)
+        else:
+            self._save_form(request, obj, form)
+
+    def _save_row(self, request: HttpRequest, queue: Queue, form: QueueRowForm) -> None:
+        limit, version = form.cleaned_data["override_limit"]
+        said = {**self._by(request, queue), "reason": "", "expected_version": version}
+        if limit is None:
+            limits.clear_override(**said)
+        else:
+            limits.change_limit(limit=limit, **said)
+
+    def _save_form(self, request: HttpRequest, queue: Queue, form: QueueForm) -> None:
+        data, by = form.cleaned_data, self._by(request, queue)
+        version = data["expected_version"]
+        if form.override_changed:
+            said = {**by, "reason": data["override_reason"], "expected_version": version}
+            if form.overrides:
+                limit = None if data["unlimited"] else data["override_limit"]
+                version = limits.change_limit(limit=limit, until=data["override_until"], **said).version
+            else:
+                version = limits.clear_override(**said).version
+        if form.pause_changed:
+            said = {**by, "reason": data["paused_reason"], "expected_version": version}
+            if data["paused"]:
+                limits.pause(until=data["paused_until"], **said)
+            else:
+                limits.resume(**said)
+
+    def _by(self, request: HttpRequest, queue: Queue) -> dict[str, Any]:
+        return {"queue": queue.name, "actor": _name(request), "through": Change.Through.ADMIN}
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return _or_say_why(request, lambda: super(QueueAdmin, self).changelist_view(request, extra_context))
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return _or_say_why(request, lambda: super(QueueAdmin, self).changeform_view(request, *args, **kwargs))
+
+
+def _or_say_why(request: HttpRequest, view: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+    """What only shows under the lock: somebody was faster than this form."""
+    try:
+        return view()
+    except limits.LimitsError as refused:
+        messages.error(request, refused.detail)
+        return HttpResponseRedirect(request.get_full_path())
+
+
+# -- executions and workers ------------------------------------------------------------------------
+
+
+class CappedPaginator(_Paginator):
+    """Counts to 10,000 and no further: the table has millions of rows."""
+
+    @cached_property
+    def count(self) -> int:  # type: ignore[override]
+        found: QuerySet[Any] = self.object_list  # type: ignore[assignment]
+        return len(found.order_by().values_list("pk", flat=True)[:COUNT_CAP])
+
+
+class _InQueue(admin.SimpleListFilter):
+    title, parameter_name = "queue", "queue"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        names = list(Queue.objects.values_list("name", flat=True)[:MOST_FILTERED])
+        chosen = self.value_of(request)
+        return [(name, name) for name in sorted({*names, *([chosen] if chosen else [])})]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(queue__name=self.value()) if self.value() else queryset
+
+    def value_of(self, request: HttpRequest) -> str:
+        return request.GET.get(self.parameter_name, "")
+
+
+class _WithStatus(admin.SimpleListFilter):
+    title, parameter_name = "status", "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return [(str(value), str(label)) for value, label in Status.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(status=self.value()) if self.value() else queryset
+
+
+@admin.register(Execution)
+class ExecutionAdmin(_Guarded, _ExecutionAdmin):
+    list_display = ("id", "workflow", "queue", "status", "attempt", "enqueued_at", "finished_at")
+    list_select_related = ("queue",)
+    list_filter = (_WithStatus, _InQueue)
+    list_per_page = 50
+    ordering = ("-id",)
+    sortable_by = ()
+    show_full_result_count = False
+    paginator = CappedPaginator
+    search_fields = ("id", "workflow")
+    search_help_text = "A whole id, or the beginning of a workflow's name."
+    actions = None
+    exclude = ("payload", "result", "error", "token")
+    readonly_fields = ("payload_text", "result_text", "error_text")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
+        found = super().get_queryset(request)
+        match = request.resolver_match
+        return found if match and "object_id" in match.kwargs else found.defer("payload", "result", "error")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Execution], search_term: str
+    ) -> tuple[QuerySet[Execution], bool]:
+        term = search_term.strip().replace("\0", "")
+        if not term:
+            return queryset, False
+        try:
+            return queryset.filter(id=UUID(term)), False
+        except ValueError:
+            return queryset.filter(workflow__startswith=term), False
+
+    @admin.display(description="payload")
+    def payload_text(self, execution: Execution) -> SafeString:
+        return _json(execution.payload)
+
+    @admin.display(description="result")
+    def result_text(self, execution: Execution) -> SafeString:
+        return _json(execution.result)
+
+    @admin.display(description="error")
+    def error_text(self, execution: Execution) -> SafeString:
+        return _json(execution.error)
+
+
+@admin.register(Worker)
+class WorkerAdmin(_Guarded, _WorkerAdmin):
+    list_display = ("name", "host", "pid", "state", "max_concurrent", "key_name", "registered_at", "lease_until")
+    list_filter = ("state",)
+    search_fields = ("name", "host")
+    actions = None
+    exclude = ("claim_token",)
+
+
+def _json(value: Any) -> SafeString:
+    if value is None:
+        return format_html("{}", "–")
+    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    return format_html('<pre class="polos-json">{}</pre>', text)
+
+
+# -- API keys --------------------------------------------------------------------------------------
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(_Guarded, _ApiKeyAdmin):
+    action = Action.PEOPLE
+    adds = changes = True
+    list_display = ("name", "scope", "queue_patterns", "created_by", "created_at", "last_used_at", "revoked_at")
+    list_filter = ("scope",)
+    search_fields = ("name", "id")
+    actions = ("revoke",)
+    add_form_template = "admin/queues/apikey/change_form.html"
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        # A key is made and revoked, not edited; actions of the list need the permission without a key.
+        return obj is None and super().has_change_permission(request, obj)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, **kwargs, **({} if obj else {"form": NewKeyForm}))
+
+    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
+        shown = ("id", "name", "scope", "queue_patterns", "created_by", "created_at", "last_used_at", "revoked_at")
+        return shown if obj else ("name", "scope", "queue_patterns")
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        context = {**(extra_context or {}), "losing": keys.warn_on_first_key()}
+        return super().add_view(request, form_url, context)
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        data = form.cleaned_data
+        losing = keys.warn_on_first_key()
+        made, secret = keys.create_key(
+            name=data["name"], scope=data["scope"], patterns=data["queue_patterns"], created_by=_name(request)
+        )
+        obj.pk = made.pk
+        request.polos_made = (made, secret, losing)  # type: ignore[attr-defined]
+
+    def response_add(
+        self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """The secret is in this answer and nowhere else: no message, no session, no second look."""
+        key, secret, losing = request.polos_made  # type: ignore[attr-defined]
+        context = {"key": key, "secret": secret, "losing": losing, "title": "A new API key", "opts": self.opts}
+        context |= self.admin_site.each_context(request)
+        return render(request, "admin/queues/apikey/created.html", context)
+
+    @admin.action(description="Revoke the chosen keys for good")
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        chosen = list(queryset.filter(revoked_at=None))
+        for key in chosen:
+            keys.revoke_key(key, actor=_name(request))
+            self.log_change(request, key, "Revoked.")
+        names = ", ".join(key.name for key in chosen)
+        said = f"Revoked: {names}. It counts everywhere within five seconds." if chosen else "Nothing to revoke."
+        self.message_user(request, said)
+
+
+# -- people ----------------------------------------------------------------------------------------
+
+
+class _People(_Guarded):
+    action = Action.PEOPLE
+    adds = changes = deletes = True
+
+
+class PersonAdmin(_People, _UserAdmin):
+    pass
+
+
+class RoleAdmin(_People, GroupAdmin):
+    adds = deletes = False  # the roles are fixed
+
+
+for _model, _admin in ((User, PersonAdmin), (Group, RoleAdmin)):
+    if admin.site.is_registered(_model):
+        admin.site.unregister(_model)
+    admin.site.register(_model, _admin)
+
+
+def _name(request: HttpRequest) -> str:
+    return str(request.user.get_username())
+
+
+__all__ = ["ApiKeyAdmin", "ExecutionAdmin", "QueueAdmin", "WorkerAdmin"]
