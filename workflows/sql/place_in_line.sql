@@ -5,21 +5,17 @@ with recursive mine as (
     select e.queue_id, e.place, e.id from queues_execution e where e.id = %(id)s::uuid and e.status = 'queued'
 ),
 workflows as (
-    (
-        select e.workflow, 1 as n
-        from mine m join queues_execution e on e.queue_id = m.queue_id and e.status = 'queued'
-        order by e.workflow limit 1
-    )
+    select '' as workflow, 0 as n from mine
     union all
     select (
-        select e.workflow from queues_execution e
+        select e.workflow::text from queues_execution e
         where e.queue_id = m.queue_id and e.status = 'queued' and e.workflow > w.workflow
         order by e.workflow limit 1
     ), w.n + 1
     from workflows w cross join mine m
     where w.workflow is not null and w.n <= 20
 ),
-counted as (
+counted as materialized (
     select (
         select count(*) from (
             select from queues_execution e
@@ -29,6 +25,6 @@ counted as (
         ) as before
     ) as before
     from workflows w cross join mine m
-    where w.workflow is not null
+    where w.workflow <> ''
 )
 select case when count(*) <= 20 and max(before) < %(most)s::int then sum(before) end from counted
