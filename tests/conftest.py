@@ -19,6 +19,11 @@ from tests.servers import Server, StartServer
 _KEPT = ("django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Playwright leaves an event loop running in the main thread, in which no async test could run.
+    items.sort(key=lambda item: "browser" in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> Iterator[None]:
     """One embedded PostgreSQL for the whole run, unless DATABASE_URL names another one."""
