@@ -196,7 +196,7 @@ class CappedPaginator(_Paginator):
     """Counts to 10,000 and no further: the table has millions of rows."""
 
     @cached_property
-    def count(self) -> int:  # type: ignore[override]
+    def count(self) -> int:
         found: QuerySet[Any] = self.object_list  # type: ignore[assignment]
         return len(found.order_by().values_list("pk", flat=True)[:COUNT_CAP])
 
@@ -360,10 +360,10 @@ class RoleAdmin(_People, GroupAdmin):
     adds = deletes = False  # the roles are fixed
 
 
-for _model, _admin in ((User, PersonAdmin), (Group, RoleAdmin)):
-    if admin.site.is_registered(_model):
-        admin.site.unregister(_model)
-    admin.site.register(_model, _admin)
+admin.site.unregister(User)
+admin.site.unregister(Group)
+admin.site.register(User, PersonAdmin)
+admin.site.register(Group, RoleAdmin)
 
 
 def _name(request: HttpRequest) -> str:

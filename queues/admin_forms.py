@@ -115,7 +115,7 @@ class QueueForm(_NotWritten):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        queue = cast(Queue, self.instance)
+        queue = self.instance
         self.initial["unlimited"] = queue.overridden and queue.override_limit is None
         self.initial["expected_version"] = queue.version
 
@@ -168,7 +168,7 @@ class NewKeyForm(_KeyModelForm):
         fields = ("name", "scope", "queue_patterns")
 
     def clean_queue_patterns(self) -> list[str]:
-        patterns = self.cleaned_data["queue_patterns"].split()
+        patterns: list[str] = self.cleaned_data["queue_patterns"].split()
         if problem := next(filter(None, map(pattern_problem, patterns)), None):
             raise forms.ValidationError(problem)
         return patterns

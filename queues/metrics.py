@@ -135,4 +135,6 @@ def _live() -> Iterator[Metric]:
     yield CounterMetricFamily("polos_live_looks", "Looks of the sampler.", value=stats.looks)
     yield GaugeMetricFamily("polos_live_look_seconds", "Time that the last look took.", value=stats.look_seconds)
     yield CounterMetricFamily("polos_live_frames_sent", "Frames sent to pages.", value=stats.frames_sent)
-    yield CounterMetricFamily("polos_live_frames_skipped", "Frames that slow pages skipped.", value=stats.frames_skipped)
+    yield CounterMetricFamily(
+        "polos_live_frames_skipped", "Frames that slow pages skipped.", value=stats.frames_skipped
+    )

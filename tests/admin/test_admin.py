@@ -13,6 +13,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+
 from queues import limits
 from queues.models import ApiKey, Change, Execution, Queue, Worker
 
@@ -67,9 +68,7 @@ def post_list(client: Client, limit: str, version: int, queue: Queue) -> Any:
 
 
 def told(queue: Queue) -> list[tuple[str, ...]]:
-    return list(
-        queue.changes.order_by("id").values_list("kind", "before", "after", "actor", "reason", "through")
-    )
+    return list(queue.changes.order_by("id").values_list("kind", "before", "after", "actor", "reason", "through"))
 
 
 # -- who -------------------------------------------------------------------------------------------
@@ -321,7 +320,8 @@ def test_the_policy_against_inline_code_holds_on_every_page(ana: Client, queue: 
     row = execution(queue)
     for place in (
         "", "queues/queue/", f"queues/queue/{queue.pk}/change/", "queues/execution/",
-        f"queues/execution/{row.id}/change/", "queues/worker/", "queues/apikey/", "queues/apikey/add/", "auth/user/",
+        f"queues/execution/{row.id}/change/", "queues/worker/", "queues/apikey/", "queues/apikey/add/",
+        "auth/user/",
     ):  # fmt: skip
         reply = ana.get(f"/admin/{place}")
         html = reply.content.decode()

@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from queues.models import Queue
 
 Db = psycopg.Connection[tuple[Any, ...]]

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import connection
+
 from queues import limits
 from queues.models import Change, Queue
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+
 from queues import limits
 from queues.models import Change, Queue
 
@@ -22,14 +23,16 @@ class Doing(threading.Thread):
 
     def __init__(self, verb: Callable[[], Queue]) -> None:
         super().__init__(daemon=True)
-        self.verb, self.answer, self.error = verb, None, None  # type: ignore[assignment]
+        self.verb = verb
+        self.answer: Queue | None = None
+        self.error: Exception | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            self.answer: Queue | None = self.verb()
+            self.answer = self.verb()
         except Exception as error:
-            self.error: Exception | None = error
+            self.error = error
         finally:
             connection.close()
 
@@ -81,9 +84,7 @@ def test_two_changes_serialise_and_the_second_learns_of_the_first(queue: Queue, 
     other.execute("select pg_advisory_xact_lock(7105, %s::int)", [queue.id])
     other.execute("update queues_queue set version = version + 1 where id = %s", [queue.id])
     late = Doing(
-        lambda: limits.change_limit(
-            queue="billing/eu", limit=1, reason="", expected_version=queue.version, **BY
-        )
+        lambda: limits.change_limit(queue="billing/eu", limit=1, reason="", expected_version=queue.version, **BY)
     )
     wait_until_blocked(other)
     other.commit()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+
 from queues.gauges import Gauge, State, Survey
 from queues.models import Execution, Queue, Registration, Worker
 from queues.reads import Totals

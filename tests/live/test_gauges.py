@@ -9,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from queues import gauges, limits
 from queues.gauges import Gauge, Memory, State, state_of
 from queues.models import Change, Declaration, Execution, Queue
@@ -103,7 +104,9 @@ def test_the_number_of_statements_does_not_grow_with_the_queues(world: World) ->
     for number in range(1, 4):
         for extra in range(number):
             world.execution(world.queue(f"q{number}-{extra}"), "queued")
-        with CaptureQueriesContext(connection, ) as seen:
+        with CaptureQueriesContext(
+            connection,
+        ) as seen:
             gauges.survey(Memory())
         counts.append(len(seen))
     assert len(set(counts)) == 1

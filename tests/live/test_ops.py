@@ -12,6 +12,7 @@ from django.db import connections
 from django.test import AsyncClient
 from django.utils import timezone
 from psycopg.conninfo import make_conninfo
+
 from queues import limits
 from queues.engine import get_engine
 from queues.keys import create_key, forget

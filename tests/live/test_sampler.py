@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
+
 from queues.engine import EngineUnavailable
 from queues.gauges import Gauge, Survey
 from queues.live import MOST_UNSEEN, Sampler, Watcher
@@ -80,8 +82,12 @@ async def stage() -> AsyncIterator[Stage]:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  (anything may make it true)
             await asyncio.sleep(0.005)
+
+
+def shows(browser: Browser, cell: str, text: str) -> bool:
+    return text in browser.cells[cell]
 
 
 async def test_the_first_frame_is_complete(stage: Stage) -> None:
@@ -151,7 +157,7 @@ async def test_a_slow_browser_skips_frames_and_delays_nobody(stage: Stage) -> No
     await until(lambda: slow.frames and quick.frames)
     for running in range(1, 30):
         stage.change(gauge(1, running=running, limit=50))
-        await until(lambda running=running: f"{running}</b>" in quick.cells["q-1-gauge"])
+        await until(partial(shows, quick, "q-1-gauge", f"{running}</b>"))
     assert len(slow.frames) == MOST_UNSEEN
     assert stage.sampler.stats.frames_skipped > 0
     slow.watcher.seen(stage.sampler.version)
@@ -187,7 +193,12 @@ async def test_what_changed_is_rendered_once(stage: Stage, monkeypatch: pytest.M
 
     rendered: list[int] = []
     render = fragments.render_gauges
-    monkeypatch.setattr(fragments, "render_gauges", lambda g: rendered.extend(x.id for x in g) or render(g))
+
+    def counted(gauges: list[Gauge]) -> dict[str, str]:
+        rendered.extend(gauge.id for gauge in gauges)
+        return render(gauges)
+
+    monkeypatch.setattr(fragments, "render_gauges", counted)
     browsers = [stage.watch() for _ in range(10)]
     await until(lambda: all(browser.frames for browser in browsers))
     rendered.clear()

@@ -18,6 +18,7 @@ from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.db import connections
 from django.test import Client
+
 from queues import consumers, limits
 from queues.consumers import sockets
 from queues.engine import get_engine
@@ -106,7 +107,7 @@ async def test_one_person_has_a_bounded_number_of_sockets(engine: None, monkeypa
     monkeypatch.setattr(consumers, "MOST_SOCKETS", 2)
     client = await sync_to_async(sign_in)()
     kept = [await opened(client) for _ in range(2)]
-    while len(sockets) < len(kept):
+    while len(sockets) < len(kept):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     assert await closed_with(await opened(client)) == consumers.TOO_MANY
 
