@@ -40,7 +40,7 @@ def url_of(dsn: str) -> str:
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Nothing of the developer's own settings, and nothing of the tests'."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("POLOS_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("POLOS_", "DJANGO_"))}
     kept.pop("DATABASE_URL", None)
     return kept | {"PYTHON_DOTENV_DISABLED": "1", "PYTHONUNBUFFERED": "1"} | dict(more or {})
 
