@@ -274,21 +274,27 @@ class Sampler:
     def _publish(self, survey: Survey, since: float, touched: set[int], readers: set[Watcher]) -> None:
         self.version += 1
         news = self._seen.learn(survey)
-        changed_queues = touched | news.queues
-        everything = self._frame(news.parts, since)
-        names = self._seen.names
-        for watcher in self._watchers & readers:
-            if watcher.fresh:
-                watcher.fresh = False
-                watcher.offer(self._frame(self._seen.parts_of(watcher.queue), since))
-                continue
+        ready = self._watchers & readers
+        fresh = {watcher for watcher in ready if watcher.fresh}
+        self._greet(fresh, since)
+        everything, names = self._frame(news.parts, since), self._seen.names
+        for watcher in ready - fresh:
             if watcher.queue is None:
                 self._tell(watcher, everything, news.listing)
-            else:
-                queue_id = names.get(watcher.queue)
-                parts = {} if queue_id is None else _only(news.parts, queue_id)
-                frame = self._frame(parts, since) if parts or news.attention else None
-                self._tell(watcher, frame, queue_id in changed_queues)
+                continue
+            queue_id = names.get(watcher.queue)
+            parts = {} if queue_id is None else _only(news.parts, queue_id)
+            frame = self._frame(parts, since) if parts or news.attention else None
+            self._tell(watcher, frame, queue_id in touched or queue_id in news.queues)
+
+    def _greet(self, fresh: set[Watcher], since: float) -> None:
+        """Complete frames for those who have seen nothing yet, one for each thing that is watched."""
+        frames: dict[str | None, Frame] = {}
+        for watcher in fresh:
+            watcher.fresh = False
+            if watcher.queue not in frames:
+                frames[watcher.queue] = self._frame(self._seen.parts_of(watcher.queue), since)
+            watcher.offer(frames[watcher.queue])
 
     def _tell(self, watcher: Watcher, frame: Frame | None, changed: bool) -> None:
         if frame is not None and (frame.parts or watcher.queue is not None):
