@@ -97,7 +97,7 @@ class QueueAdmin(_Guarded, _QueueAdmin):
     changes = True
     form = QueueForm
     inlines = (ChangeInline,)
-    list_display = ("name", "effective", "declared", "override_limit", "override", "pause", "declared_by")
+    list_display = ("name", "effective", "declared", "override_limit", "override", "pause")
     list_editable = ("override_limit",)
     list_filter = ("overridden", "paused")
     list_per_page = 100
