@@ -114,16 +114,16 @@ class QueueAdmin(_Guarded, _QueueAdmin):
         ("Pause", {"fields": ("paused", "paused_reason", "paused_until", "paused_by")}),
     )
 
-    @admin.display(description="limit that counts", ordering="effective_limit")
+    @admin.display(description="effective", ordering="effective_limit")
     def effective(self, queue: Queue) -> str:
         word = words.limit(queue.effective_limit)
         return f"{word}: nothing starts" if queue.effective_limit == 0 else word
 
-    @admin.display(description="declared limit", ordering="declared_limit")
+    @admin.display(description="declared", ordering="declared_limit")
     def declared(self, queue: Queue) -> str:
         return words.limit(queue.declared_limit)
 
-    @admin.display(description="overridden by", ordering="override_by")
+    @admin.display(description="set by", ordering="override_by")
     def override(self, queue: Queue) -> str:
         if not queue.overridden:
             return ""
