@@ -37,9 +37,7 @@ class Queue(models.Model):
     override_until = models.DateTimeField(null=True, blank=True)
 
     effective_limit = models.GeneratedField(
-        expression=models.Case(
-            models.When(overridden=True, then="override_limit"), default="declared_limit"
-        ),
+        expression=models.Case(models.When(overridden=True, then="override_limit"), default="declared_limit"),
         output_field=models.PositiveIntegerField(null=True),
         db_persist=True,
     )
@@ -168,9 +166,7 @@ class Registration(models.Model):
     workflow = models.CharField(max_length=200)
 
     class Meta:
-        constraints = (
-            models.UniqueConstraint(fields=("worker", "queue", "workflow"), name="registration_once"),
-        )
+        constraints = (models.UniqueConstraint(fields=("worker", "queue", "workflow"), name="registration_once"),)
         indexes = (models.Index(fields=("queue", "workflow"), name="registration_by_pair"),)
 
     def __str__(self) -> str:
@@ -225,7 +221,9 @@ class Execution(models.Model):
     token = models.UUIDField(null=True, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True)
     released_at = models.DateTimeField(null=True, blank=True)  # when that claim ended
-    outcome = models.CharField(max_length=10, blank=True, default="")  # of that claim: completed, failed, lost, released, …
+    outcome = models.CharField(
+        max_length=10, blank=True, default=""
+    )  # of that claim: completed, failed, lost, released, …
 
     finished_at = models.DateTimeField(null=True, blank=True)
     cancel_by = models.CharField(max_length=200, blank=True, default="")  # who asked to cancel
@@ -244,16 +242,19 @@ class Execution(models.Model):
             models.CheckConstraint(
                 name="execution_held_by_a_claim",
                 condition=~Q(status__in=HELD)
-                | Q(worker_id__isnull=False, token__isnull=False, claimed_at__isnull=False, released_at__isnull=True),
+                | Q(
+                    worker_id__isnull=False,
+                    token__isnull=False,
+                    claimed_at__isnull=False,
+                    released_at__isnull=True,
+                ),
             ),
             models.CheckConstraint(
                 name="execution_scheduled_has_due_at", condition=~Q(status="scheduled") | Q(due_at__isnull=False)
             ),
             # The backstop of promise 1: a slot has one holder. Empty slots (unlimited) never collide, so the
             # same index counts and lists what runs on every queue.
-            models.UniqueConstraint(
-                fields=("queue", "slot"), name="execution_slot", condition=Q(status__in=HELD)
-            ),
+            models.UniqueConstraint(fields=("queue", "slot"), name="execution_slot", condition=Q(status__in=HELD)),
             models.UniqueConstraint(
                 fields=("workflow", "idempotency_key"),
                 name="execution_idempotency",

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from .names import MAX_NAME_LENGTH
 
@@ -26,6 +26,10 @@ Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 Text = Annotated[str, Meta(max_length=500)]
 
 
+def _null() -> Raw:  # a factory, because msgspec cannot describe a raw default in JSON Schema
+    return NULL
+
+
 class _Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
@@ -37,19 +41,19 @@ class _Reply(Struct, frozen=True, kw_only=True):
 # -- enqueue ---------------------------------------------------------------------------------------
 
 
-class Parent(_Request):
+class Parent(_Request, kw_only=True):
     """The running execution that starts a child; its token proves that it still runs."""
 
     id: UUID
     token: UUID
 
 
-class NewExecution(_Request):
+class NewExecution(_Request, kw_only=True):
     workflow_id: Name
-    payload: Raw = NULL
+    payload: Raw = field(default_factory=_null)
     id: UUID | None = None  # chosen by the client (UUIDv7): repeating it has no second effect
     queue_name: Name | None = None  # default: the workflow's queue, else a queue named after it
-    queue_concurrency_limit: Limit | None | UnsetType = UNSET  # for a queue that does not exist yet
+    queue_concurrency_limit: Limit | UnsetType | None = UNSET  # for a queue that does not exist yet
     idempotency_key: Key | None = None
     priority: Annotated[int, Meta(ge=-1_000_000, le=1_000_000)] = 0  # seconds of head start
     run_at: dt.datetime | None = None  # not before; with a time zone
@@ -58,11 +62,11 @@ class NewExecution(_Request):
     parent: Parent | None = None
 
 
-class NewExecutions(_Request):
+class NewExecutions(_Request, kw_only=True):
     executions: Annotated[list[NewExecution], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
-class Accepted(_Reply):
+class Accepted(_Reply, kw_only=True):
     """The answer to one enqueued execution, sent after the commit."""
 
     id: UUID
@@ -74,27 +78,27 @@ class Accepted(_Reply):
     notes: list[str] = []  # e.g. that the queue keeps its own limit
 
 
-class AcceptedBatch(_Reply):
+class AcceptedBatch(_Reply, kw_only=True):
     executions: list[Accepted]
 
 
 # -- workers ---------------------------------------------------------------------------------------
 
 
-class QueueDeclaration(_Request):
+class QueueDeclaration(_Request, kw_only=True):
     name: Name
-    concurrency_limit: Limit | None | UnsetType = UNSET  # null = unlimited; absent = declares no limit
+    concurrency_limit: Limit | UnsetType | None = UNSET  # null = unlimited; absent = declares no limit
     place: Annotated[str, Meta(max_length=300)] = ""  # file:line
 
 
-class WorkflowDeclaration(_Request):
+class WorkflowDeclaration(_Request, kw_only=True):
     id: Name
     queue: Name
     description: Text = ""
     max_attempts: Annotated[int, Meta(ge=1, le=1_000)] = 1
 
 
-class Register(_Request):
+class Register(_Request, kw_only=True):
     id: UUID  # of this process, chosen by it: a repeated registration is a reconnect
     name: Name  # stable over restarts
     host: Annotated[str, Meta(max_length=200)] = ""
@@ -105,14 +109,14 @@ class Register(_Request):
     workflows: Annotated[list[WorkflowDeclaration], Meta(min_length=1, max_length=20_000)]
 
 
-class RegisteredQueue(_Reply):
+class RegisteredQueue(_Reply, kw_only=True):
     name: str
     declared_limit: int | None
     effective_limit: int | None
     paused: bool
 
 
-class Registered(_Reply):
+class Registered(_Reply, kw_only=True):
     worker_id: UUID
     lease_seconds: float
     heartbeat_seconds: float
@@ -121,24 +125,24 @@ class Registered(_Reply):
     warnings: list[str] = []  # sentences for the worker's log
 
 
-class ErrorInfo(_Request):
+class ErrorInfo(_Request, kw_only=True):
     type: Annotated[str, Meta(max_length=200)] = "Error"
     message: Annotated[str, Meta(max_length=20_000)] = ""
     traceback: Annotated[str, Meta(max_length=100_000)] = ""
 
 
-class Finished(_Request):
+class Finished(_Request, kw_only=True):
     """How one claim ended. `released`: not run to the end, goes back to its place."""
 
     id: UUID
     token: UUID
     outcome: Literal["completed", "failed", "cancelled", "released"]
-    result: Raw = NULL
+    result: Raw = field(default_factory=_null)
     error: ErrorInfo | None = None
     retry_in: Seconds | None = None  # failed: try again after this, if attempts are left
 
 
-class Exchange(_Request):
+class Exchange(_Request, kw_only=True):
     """«Here is what I finished, give me more»: one request, one commit."""
 
     seq: Annotated[int, Meta(ge=0)] = 0  # of this claim, rising; repeated when the reply was lost
@@ -148,7 +152,7 @@ class Exchange(_Request):
     results: Annotated[list[Finished], Meta(max_length=MAX_BATCH)] = []
 
 
-class Claimed(_Reply):
+class Claimed(_Reply, kw_only=True):
     id: UUID
     workflow_id: str
     queue: str
@@ -162,7 +166,7 @@ class Claimed(_Reply):
     steps: dict[str, Raw] | UnsetType = UNSET  # results of finished steps, by key
 
 
-class Refused(_Reply):
+class Refused(_Reply, kw_only=True):
     """A result that was not taken: `stale` (somebody else's now) or `invalid` (and why)."""
 
     id: UUID
@@ -170,7 +174,7 @@ class Refused(_Reply):
     detail: str
 
 
-class Exchanged(_Reply):
+class Exchanged(_Reply, kw_only=True):
     seq: int
     token: UUID | None  # of all executions of this reply
     executions: list[Claimed]
@@ -179,11 +183,11 @@ class Exchanged(_Reply):
     drain: bool = False  # an operator asks this worker to finish and leave
 
 
-class Heartbeat(_Request):
+class Heartbeat(_Request, kw_only=True):
     received: Annotated[int, Meta(ge=0)] = 0
 
 
-class Beat(_Reply):
+class Beat(_Reply, kw_only=True):
     lease_seconds: float
     cancel: list[UUID] = []
     drain: bool = False
@@ -192,29 +196,29 @@ class Beat(_Reply):
 # -- steps -----------------------------------------------------------------------------------------
 
 
-class NewStep(_Request):
+class NewStep(_Request, kw_only=True):
     execution_id: UUID
     token: UUID
     key: Key
-    result: Raw = NULL
+    result: Raw = field(default_factory=_null)
     error: ErrorInfo | None = None
     started_at: dt.datetime | None = None
     ended_at: dt.datetime | None = None
     child_id: UUID | None = None
 
 
-class NewSteps(_Request):
+class NewSteps(_Request, kw_only=True):
     steps: Annotated[list[NewStep], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
-class SavedStep(_Reply):
+class SavedStep(_Reply, kw_only=True):
     execution_id: UUID
     key: str
     outcome: Literal["saved", "repeated", "stale", "invalid"]  # repeated: the stored one counts
     detail: str = ""
 
 
-class SavedSteps(_Reply):
+class SavedSteps(_Reply, kw_only=True):
     steps: list[SavedStep]
 
 

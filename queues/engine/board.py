@@ -1,0 +1,93 @@
+"""What this process believes about where work is ready: hints, never truth.
+
+A claim tries only queues that a hint names, so its cost does not grow with the number of queues. Hints come from
+what this process commits, from notifications of the others, and from a slow poll that finds whatever was missed.
+A hint that turns out wrong costs one statement; a missing one costs at most one poll.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from uuid import UUID
+
+MOST_CANDIDATES = 32  # queues tried by one claim
+
+
+@dataclass(slots=True)
+class Member:
+    """A worker that this process has talked to, and the (queue, workflow) pairs that it serves."""
+
+    id: UUID
+    pairs: dict[int, list[str]]  # queue id → workflows
+
+
+@dataclass(slots=True)
+class Board:
+    """`ready` maps a queue to the workflows that may have queued executions, and when that was last said."""
+
+    ready: dict[int, dict[str, int]] = field(default_factory=dict)
+    full: set[int] = field(default_factory=set)
+    busy: set[int] = field(default_factory=set)  # locked by another server: somebody waits for them already
+    served: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    _room_said: dict[int, int] = field(default_factory=dict)
+    _clock: int = 0
+
+    def now(self) -> int:
+        """A moment to compare hints with: what was said after it survives `settle`."""
+        self._clock += 1
+        return self._clock
+
+    def serve(self, member: Member) -> None:
+        for queue_id, workflows in member.pairs.items():
+            self.served[queue_id].update(workflows)
+
+    def say_work(self, queue_id: int, workflows: Iterable[str]) -> None:
+        moment = self.now()
+        known = self.ready.setdefault(queue_id, {})
+        for workflow in workflows:
+            known[workflow] = moment
+
+    def say_room(self, queue_id: int) -> None:
+        self._room_said[queue_id] = self.now()
+        self.full.discard(queue_id)
+
+    def say_anything(self, queue_id: int) -> None:
+        """Something about the queue changed, here or on another server."""
+        self.say_room(queue_id)
+        self.say_work(queue_id, self.served.get(queue_id, ()))
+
+    def candidates(self, member: Member) -> list[int]:
+        """Queues worth a try for this worker; those returned go to the back, so that all get their turn."""
+        fewer = member.pairs if len(member.pairs) <= len(self.ready) else self.ready
+        found = list(islice((q for q in fewer if self._may_find(q, member)), MOST_CANDIDATES))
+        for queue_id in found:
+            self.ready[queue_id] = self.ready.pop(queue_id)
+            member.pairs[queue_id] = member.pairs.pop(queue_id)
+        return found
+
+    def has_candidate(self, member: Member) -> bool:
+        fewer = member.pairs if len(member.pairs) <= len(self.ready) else self.ready
+        return any(self._may_find(queue_id, member) for queue_id in fewer)
+
+    def _may_find(self, queue_id: int, member: Member) -> bool:
+        workflows = self.ready.get(queue_id)
+        if not workflows or queue_id in self.full or queue_id in self.busy:
+            return False
+        served = member.pairs.get(queue_id)
+        return served is not None and any(workflow in workflows for workflow in served)
+
+    def settle(self, queue_id: int, *, since: int, empty_for: Iterable[str] = (), full: bool = False) -> None:
+        """A claim that began at `since` found nothing (more) here, or no room."""
+        if full and self._room_said.get(queue_id, 0) < since:
+            self.full.add(queue_id)
+        known = self.ready.get(queue_id)
+        if known is None:
+            return
+        for workflow in empty_for:
+            if known.get(workflow, since) < since:
+                del known[workflow]
+        if not known:
+            del self.ready[queue_id]

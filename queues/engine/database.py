@@ -1,0 +1,91 @@
+"""The engine's own connections: a bounded pool of psycopg connections, apart from Django's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, errors
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+
+from .errors import EngineUnavailable
+
+R = TypeVar("R")
+Row = tuple[Any, ...]
+Connection = AsyncConnection[Row]
+
+# A transaction that met one of these did nothing and may be run again.
+RETRYABLE = (errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation, errors.LockNotAvailable)
+
+# Plans must not depend on statistics that a burst has made stale: every statement of the engine reaches its rows
+# through an index, so plans that read whole tables are ruled out, and so is compiling them.
+SESSION = """
+set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off;
+set statement_timeout = '10s'; set lock_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'
+"""
+
+
+class Database:
+    """Opens, lends and closes connections; maps their failures to `EngineUnavailable`."""
+
+    def __init__(self, conninfo: str, *, size: int, patience: float = 3.0) -> None:
+        self.conninfo = conninfo
+        self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            conninfo,
+            min_size=1,
+            max_size=size,
+            max_waiting=1_000,
+            timeout=patience,
+            open=False,
+            name="polos-engine",
+            kwargs={"autocommit": True, "application_name": "polos-engine"},
+            configure=_configure,
+        )
+
+    async def open(self) -> None:
+        await self.pool.open(wait=False)
+
+    async def close(self) -> None:
+        await self.pool.close(timeout=5)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection in autocommit mode. A lost database surfaces as `EngineUnavailable`."""
+        try:
+            async with self.pool.connection() as conn:
+                yield conn
+        except (PoolTimeout, TooManyRequests, PoolClosed) as error:
+            raise EngineUnavailable("The server has no free database connection right now.") from error
+        except (errors.QueryCanceled, psycopg.InterfaceError) as error:
+            raise EngineUnavailable from error
+        except psycopg.OperationalError as error:
+            if isinstance(error, RETRYABLE):
+                raise
+            raise EngineUnavailable from error
+
+    async def again(self, work: Callable[[], Awaitable[R]], *, tries: int = 5) -> R:
+        """Runs one transaction, again when it lost a race for a lock."""
+        for tried in range(1, tries + 1):
+            try:
+                return await work()
+            except RETRYABLE as error:
+                if tried == tries:
+                    raise EngineUnavailable("The database is too busy right now.") from error
+                await asyncio.sleep(0.01 * tried)
+        raise AssertionError("unreachable")
+
+    async def listen(self, channel: str) -> Connection:
+        """A connection of its own, outside the pool, that listens."""
+        conn = await AsyncConnection.connect(
+            self.conninfo, autocommit=True, application_name="polos-listener", keepalives_idle=10
+        )
+        await conn.execute(f"listen {channel}".encode())
+        return conn
+
+
+async def _configure(conn: Connection) -> None:
+    await conn.execute(SESSION, prepare=False)
+    conn.prepare_threshold = 1

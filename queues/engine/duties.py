@@ -1,0 +1,88 @@
+"""Background duties. Every server runs them; an advisory lock lets one at a time do each tick.
+
+sweep   workers without a lease are lost, what they held goes back to its place
+tick    what is due becomes queued; overrides and pauses that have an end, end
+prune   finished executions are deleted after the retention time
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from asgiref.sync import sync_to_async
+
+from ..limits import end_due
+from .statements import statement
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+MOST_DUE = 1_000
+MOST_PRUNED = 1_000
+PRUNE_SECONDS = 60.0
+LOCK_CLASS = 7106  # advisory locks of the duties
+TICK = 1
+
+log = logging.getLogger(__name__)
+
+
+class Duties:
+    """The steps of the background loops of one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.swept_at = 0.0  # monotonic time of the last sweep that worked, for the metrics
+
+    async def sweep(self) -> None:
+        engine = self._engine
+        lost, taken = await engine.database.again(engine.leases.expire)
+        engine.stats.lease_expiries += lost
+        if lost or taken:
+            log.warning("%d workers were lost; %d executions went back to their place", lost, len(taken))
+        engine.taken_back(taken)
+        self.swept_at = time.monotonic()
+        await asyncio.sleep(engine.config.sweep)
+
+    async def tick(self) -> None:
+        engine = self._engine
+        async with engine.database.connection() as conn, conn.transaction():
+            cursor = await conn.execute("select pg_try_advisory_xact_lock(%s::int, %s::int)", (LOCK_CLASS, TICK))
+            (mine,) = await cursor.fetchone() or (False,)
+            rows = []
+            ends = False
+            if mine:
+                rows = await (await conn.execute(statement("promote_due"), {"most": MOST_DUE})).fetchall()
+                (ends,) = await (await conn.execute(statement("ends_due"))).fetchone() or (False,)
+        if rows:
+            engine.promoted({(queue_id, workflow) for queue_id, workflow in rows})
+        if ends:
+            await sync_to_async(end_due)()
+        await asyncio.sleep(0 if len(rows) == MOST_DUE else await self._until_due())
+
+    async def _until_due(self) -> float:
+        """Seconds to the next tick: sooner than a second when something is due sooner."""
+        async with self._engine.database.connection() as conn:
+            row = await (await conn.execute(statement("next_due"))).fetchone()
+        seconds = 1.0 if row is None or row[0] is None else float(row[0])
+        return min(1.0, max(0.05, seconds))
+
+    async def prune(self) -> None:
+        engine = self._engine
+        async with engine.database.connection() as conn:
+            queues = await (await conn.execute("select id from queues_queue order by id")).fetchall()
+        for (queue_id,) in queues:
+            await self._prune_queue(queue_id)
+        await asyncio.sleep(PRUNE_SECONDS)
+
+    async def _prune_queue(self, queue_id: int) -> None:
+        engine = self._engine
+        values = {"queue": queue_id, "days": engine.config.retention_days, "most": MOST_PRUNED}
+        while True:
+            async with engine.database.connection() as conn:
+                cursor = await conn.execute(statement("prune_executions"), values)
+                if cursor.rowcount < MOST_PRUNED:
+                    return
+            await asyncio.sleep(0.05)

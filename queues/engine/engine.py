@@ -1,0 +1,323 @@
+"""The engine of one server process: its verbs, and the life of what they need.
+
+enqueue → register → exchange (finish + claim) → heartbeat → deregister, and the duties in the background. Every
+server runs all of it; what is shared is in PostgreSQL only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from ..requests import Accepted, Beat, Exchange, Exchanged, Heartbeat, NewExecution, Register, Registered
+from .arrays import uuids
+from .board import Board, Member
+from .database import Connection, Database, Row
+from .duties import Duties
+from .enqueue import Conflict, Enqueuer
+from .errors import EngineUnavailable
+from .exchange import Desk, Ended
+from .leases import Leases
+from .register import Registrar
+from .statements import statement
+from .wakes import Wakes
+
+FINAL = ("completed", "failed", "cancelled")
+WATCH_SECONDS = 0.25  # how often executions that somebody waits for are looked up, if no hint comes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Times are seconds."""
+
+    conninfo: str
+    lease: float = 30.0
+    heartbeat: float = 10.0
+    sweep: float = 5.0
+    poll: float = 20.0
+    look: float = 1.0  # how often ready work is looked for, in case all hints were lost
+    pool_size: int = 10
+    default_limit: int | None = None
+    max_losses: int = 10
+    retention_days: int = 30
+    duties: bool = True
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counters since this process started."""
+
+    enqueued: int = 0
+    claims: int = 0
+    completions: int = 0
+    failures: int = 0
+    lease_expiries: int = 0
+    stale_refused: int = 0
+    limit_violations: int = 0
+
+
+@dataclass(slots=True)
+class _Waiter:
+    event: asyncio.Event = field(default_factory=asyncio.Event)
+    people: int = 0
+
+
+class Engine:
+    """`start` it on the loop that uses it, `stop` it there. Verbs raise what `queues.engine.errors` lists."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.stats = Stats()
+        self.listeners: list[Callable[[set[int]], None]] = []  # called after commits, with the queues' ids
+        self.database = Database(config.conninfo, size=config.pool_size)
+        self.board = Board()
+        self.enqueuer = Enqueuer(self.database, default_limit=config.default_limit, on_enqueued=self._enqueued)
+        self.registrar = Registrar(
+            self.database, self.enqueuer, lease=config.lease, heartbeat=config.heartbeat, poll=config.poll
+        )
+        self.leases = Leases(self.database, lease=config.lease, max_losses=config.max_losses)
+        self.desk = Desk(
+            self.database, self.board, lease=config.lease, queue_name=self._queue_name,
+            on_commit=self._committed, on_unheard=self._unheard, on_stale=self._stale,
+        )  # fmt: skip
+        self.wakes = Wakes(
+            self.database, on_queues=self._hinted, on_cancel=self.desk.tell_cancels, on_lost=self._look_soon
+        )
+        self.duties = Duties(self)
+        self.draining = False
+        self._members: dict[UUID, Member] = {}
+        self._waiters: dict[UUID, _Waiter] = defaultdict(_Waiter)
+        self._look = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._small: set[asyncio.Task[None]] = set()
+
+    # -- life --------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Opens the connections in the background: a database that is away delays answers, not the start."""
+        await self.database.open()
+        loops: list[Callable[[], Awaitable[None]]] = [self.wakes.listen, self._look_for_work, self._watch]
+        if self.config.duties:
+            loops += [self.duties.sweep, self.duties.tick, self.duties.prune]
+        self._tasks = [asyncio.create_task(_forever(loop)) for loop in loops]
+
+    async def drain(self) -> None:
+        """Answers every long poll and gives out no more work; what workers hand in is still taken."""
+        self.draining = True
+        self.desk.close()
+        for waiter in self._waiters.values():
+            waiter.event.set()
+
+    async def stop(self) -> None:
+        await self.drain()
+        pending = {*self._tasks, *self._small}
+        while pending:
+            # Again and again: psycopg's pool loses a cancellation that comes together with a free connection.
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=0.5)
+        await self.database.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection of the engine's pool (autocommit), for reads of others. Raises `EngineUnavailable`."""
+        async with self.database.connection() as conn:
+            yield conn
+
+    # -- verbs -------------------------------------------------------------------------------------
+
+    async def enqueue(self, items: Sequence[NewExecution], *, actor: str = "") -> list[Accepted | Conflict]:
+        """Accepts executions; answers come after the commit, in order. `queue_name` is filled in by the caller."""
+        answers = await self.enqueuer.enqueue(items)
+        self.stats.enqueued += sum(isinstance(answer, Accepted) and answer.created for answer in answers)
+        return answers
+
+    async def register(self, request: Register, *, key_name: str = "") -> Registered:
+        """A worker arrives, or comes back. Raises `WorkerGone` when its lease was over."""
+        registered, member = await self.registrar.register(request, key_name=key_name)
+        self._join(member)
+        self._changed(set(member.pairs))
+        return registered
+
+    async def exchange(self, worker_id: UUID, request: Exchange) -> Exchanged:
+        """Takes results and gives work, in one commit; waits up to `request.wait` when there is none."""
+        return await self.desk.exchange(await self._member(worker_id), request)
+
+    async def heartbeat(self, worker_id: UUID, request: Heartbeat) -> Beat:
+        """Renews the lease of everything the worker holds. Raises `WorkerGone`."""
+        beat, unheard = await self.leases.heartbeat(worker_id, request)
+        if unheard is not None:
+            self._unheard(worker_id, unheard)
+        return beat
+
+    async def deregister(self, worker_id: UUID) -> int:
+        """The worker leaves; returns how many executions went back to their place."""
+        taken = await self.database.again(lambda: self.leases.leave(worker_id))
+        self._members.pop(worker_id, None)
+        self.taken_back(taken)
+        return len(taken)
+
+    async def wait_final(self, execution_id: UUID, seconds: float) -> None:
+        """Returns when the execution is final, or unknown, or the time is over. Look before and after."""
+        if self.draining:
+            return
+        waiter = self._waiters[execution_id]
+        waiter.people += 1
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await waiter.event.wait()
+        finally:
+            waiter.people -= 1
+            if not waiter.people:
+                self._waiters.pop(execution_id, None)
+
+    # -- what follows a commit ---------------------------------------------------------------------
+
+    def _enqueued(self, pairs: set[tuple[int, str]]) -> None:
+        for queue_id, workflow in pairs:
+            self.board.say_work(queue_id, (workflow,))
+        self._changed({queue_id for queue_id, _ in pairs})
+
+    def _committed(self, ended: list[Ended], claimed: set[int], count: int) -> None:
+        self.stats.claims += count
+        freed = set()
+        for _, queue_id, status in ended:
+            if queue_id not in freed:
+                freed.add(queue_id)
+                self.board.say_room(queue_id)
+            if status == "queued":
+                self.board.say_anything(queue_id)
+        self._count(ended)
+        if freed or claimed:
+            self._changed(freed | claimed)
+
+    def _count(self, ended: Sequence[Ended]) -> None:
+        for execution_id, _, status in ended:
+            if status not in FINAL:
+                continue
+            self.stats.completions += status == "completed"
+            self.stats.failures += status == "failed"
+            if self._waiters and execution_id in self._waiters:
+                self._waiters[execution_id].event.set()
+
+    def taken_back(self, rows: Sequence[Row]) -> None:
+        """Executions that went back to their place (or ended) because their claim was over."""
+        ended = [Ended(*row) for row in rows]
+        for queue_id in {row.queue_id for row in ended}:
+            self.board.say_anything(queue_id)
+        self._count(ended)
+        if ended:
+            self._changed({row.queue_id for row in ended})
+
+    def _changed(self, queue_ids: set[int]) -> None:
+        self.wakes.tell_others(queue_ids)
+        self._wake(queue_ids)
+
+    def _wake(self, queue_ids: set[int]) -> None:
+        self.desk.look_again()
+        for listener in self.listeners:
+            listener(queue_ids)
+
+    def _hinted(self, queue_ids: list[int]) -> None:
+        """Another server, or an operator, changed something on these queues."""
+        for queue_id in queue_ids:
+            self.board.say_anything(queue_id)
+        self._wake(set(queue_ids))
+
+    def promoted(self, pairs: set[tuple[int, str]]) -> None:
+        self._enqueued(pairs)
+
+    def _stale(self, count: int) -> None:
+        self.stats.stale_refused += count
+
+    def _unheard(self, worker_id: UUID, token: UUID) -> None:
+        async def release() -> None:
+            with suppress(EngineUnavailable):
+                rows = await self.database.again(lambda: self.leases.release_unheard(worker_id, token))
+                self.taken_back(rows)
+
+        self.soon(release())
+
+    def soon(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._small.add(task)
+        task.add_done_callback(self._small.discard)
+
+    # -- who is here, what is ready ----------------------------------------------------------------
+
+    async def _member(self, worker_id: UUID) -> Member:
+        member = self._members.get(worker_id)
+        if member is None:
+            member = await self.registrar.find(worker_id)
+            self._join(member)
+        return member
+
+    def _join(self, member: Member) -> None:
+        self._members[member.id] = member
+        self.board.serve(member)
+        for queue_id in member.pairs:
+            self.board.say_anything(queue_id)
+
+    def _queue_name(self, queue_id: int) -> str:
+        return self.enqueuer.names[queue_id]
+
+    def _look_soon(self) -> None:
+        self._look.set()
+
+    async def _look_for_work(self) -> None:
+        """The poll behind the hints: with every notification lost, work still starts."""
+        began = time.monotonic()
+        if self._members:
+            async with self.database.connection() as conn:
+                rows = await (await conn.execute(statement("ready_pairs"))).fetchall()
+            for queue_id, workflow in rows:
+                self.board.say_room(queue_id)
+                self.board.say_work(queue_id, (workflow,))
+            if rows:
+                self.desk.look_again()
+        took = time.monotonic() - began
+        with suppress(TimeoutError):
+            # Not wait_for: it loses a cancellation that comes together with the event (Python 3.11), as on stopping.
+            async with asyncio.timeout(max(self.config.look, 20 * took)):
+                await self._look.wait()
+        self._look.clear()
+
+    async def _watch(self) -> None:
+        """Executions that somebody waits for may be finished through another server."""
+        await asyncio.sleep(WATCH_SECONDS)
+        if not self._waiters:
+            return
+        async with self.database.connection() as conn:
+            cursor = await conn.execute(statement("finished_among"), {"ids": uuids(self._waiters)})
+            rows = await cursor.fetchall()
+        for (execution_id,) in rows:
+            if execution_id in self._waiters:
+                self._waiters[execution_id].event.set()
+
+
+async def _forever(step: Callable[[], Awaitable[None]]) -> None:
+    """Runs a background step again and again; an outage interrupts it, and is said once."""
+    away = False
+    while True:
+        try:
+            await step()
+            if away:
+                log.info("the database answers again")
+            away = False
+        except EngineUnavailable as error:
+            if not away:
+                log.warning("%s Waiting for it.", error.detail)
+            away = True
+            await asyncio.sleep(1)
+        except Exception:
+            log.exception("a background duty failed; it is tried again")
+            await asyncio.sleep(1)

@@ -1,0 +1,40 @@
+"""What the engine answers when it cannot do what was asked.
+
+EngineError
+├── EngineUnavailable   the database is away or overloaded; nothing was done, or it is not known: repeat
+├── WorkerGone          the worker is unknown, lost or has left: register again under a new id
+├── ExecutionNotFound
+└── NotPossible         the execution's status forbids it; `detail` says why
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+
+class EngineError(Exception):
+    pass
+
+
+class EngineUnavailable(EngineError):
+    def __init__(self, detail: str = "The database does not answer right now.") -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class WorkerGone(EngineError):
+    def __init__(self, worker_id: UUID) -> None:
+        super().__init__(f"Worker {worker_id} is not registered any more.")
+        self.worker_id = worker_id
+
+
+class ExecutionNotFound(EngineError):
+    def __init__(self, execution_id: UUID) -> None:
+        super().__init__(f"There is no execution {execution_id}.")
+        self.execution_id = execution_id
+
+
+class NotPossible(EngineError):
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail

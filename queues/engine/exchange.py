@@ -1,0 +1,540 @@
+"""exchange: «here is what I finished, give me more», in one commit.
+
+The desk serves all exchanges of this process. Those that arrive while a transaction is in flight form the next
+one; those that find nothing wait in the hall (the long poll) and join the transaction that makes room or brings
+work, so that a freed slot is filled in the commit that frees it.
+
+One transaction, in this order of locks: worker rows (begin_claims), execution rows (finish), queues without
+waiting (lock_queues), then, under those locks, claim. A queue that somebody else held is claimed afterwards in a
+transaction of its own that waits for the lock (`_claim_skipped`): PostgreSQL tells nobody when a lock is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+import msgspec
+from msgspec import Raw
+
+from ..requests import Claimed, Exchange, Exchanged, Finished, Refused
+from .arrays import numbers, texts, uuids
+from .board import MOST_CANDIDATES, Board, Member
+from .database import RETRYABLE, Connection, Database, Row
+from .errors import EngineUnavailable, WorkerGone
+from .statements import statement
+
+MOST_RESULTS = 2_000  # results in one transaction
+MOST_CLAIMS = 4  # workers that claim in one transaction
+SKIPPED_PATIENCE = 0.5  # seconds: lock_timeout of one try for a queue that was held by somebody else
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Visit:
+    """One exchange at the desk."""
+
+    member: Member
+    request: Exchange
+    future: asyncio.Future[Exchanged]
+    token: UUID
+    deadline: float
+    begun: bool = False  # the claim is noted in the worker's row
+    handed_in: bool = False  # the results are in
+    busy: bool = False  # in a transaction: nobody else may answer it
+    refused: list[Refused] = field(default_factory=list)
+
+    @property
+    def claims(self) -> bool:
+        return self.request.capacity > 0
+
+    def reply(self, executions: list[Claimed], **more: Any) -> None:
+        if not self.future.done():
+            seq, token = self.request.seq, self.token if executions else None
+            self.future.set_result(
+                Exchanged(seq=seq, token=token, executions=executions, refused=self.refused, **more)
+            )
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Ended(NamedTuple):
+    """A claim that ended in this transaction."""
+
+    id: UUID
+    queue_id: int
+    status: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one transaction did."""
+
+    begun: dict[UUID, tuple[int, UUID | None]]  # worker → its claim before this one
+    ended: list[Ended]
+    locked: set[int]
+    claims: list[list[Row]]  # per claiming visit: claims, then a row of room per queue
+
+
+class Desk:
+    """Takes exchanges, forms transactions, answers. One per server process."""
+
+    def __init__(
+        self,
+        database: Database,
+        board: Board,
+        *,
+        lease: float,
+        queue_name: Callable[[int], str],
+        on_commit: Callable[[list[Ended], set[int], int], None],
+        on_unheard: Callable[[UUID, UUID], None],
+        on_stale: Callable[[int], None],
+    ) -> None:
+        self._database = database
+        self._board = board
+        self._lease = lease
+        self._queue_name = queue_name
+        self._on_commit = on_commit
+        self._on_unheard = on_unheard
+        self._on_stale = on_stale
+        self._line: list[Visit] = []  # to be served by the next transaction
+        self._hall: dict[UUID, Visit] = {}  # long polls, by worker, in order of arrival
+        self._task: asyncio.Task[None] | None = None
+        self._skipped: dict[int, asyncio.Task[None]] = {}
+        self._cancels: set[UUID] = set()  # workers that have something to cancel
+        self.closing = False
+
+    # -- in and out --------------------------------------------------------------------------------
+
+    async def exchange(self, member: Member, request: Exchange) -> Exchanged:
+        loop = asyncio.get_running_loop()
+        wait = 0.0 if self.closing else request.wait
+        visit = Visit(member, request, loop.create_future(), uuid4(), time.monotonic() + wait)
+        if visit.claims:
+            self._send_home(member.id)
+        self._line.append(visit)
+        self._serve()
+        try:
+            return await visit.future
+        finally:
+            if self._hall.get(member.id) is visit:
+                del self._hall[member.id]
+
+    def _send_home(self, worker_id: UUID) -> None:
+        """A worker has one claiming exchange in flight: a newer one ends the older."""
+        older = self._hall.get(worker_id)
+        if older is not None and not older.busy:
+            del self._hall[worker_id]
+            older.reply([])
+
+    def look_again(self) -> None:
+        """Hints have come: whoever waits in the hall and may find something joins the next transaction."""
+        if self._hall and any(self._board.has_candidate(visit.member) for visit in self._hall.values()):
+            self._serve()
+
+    def tell_cancels(self, worker_id: UUID) -> None:
+        """A worker that waits here learns at once that something of its is to be cancelled."""
+        visit = self._hall.get(worker_id)
+        self._cancels.add(worker_id)
+        if visit is not None:
+            self._serve()
+
+    def close(self) -> None:
+        """Nothing waits any longer; what is in line is still served."""
+        self.closing = True
+        for visit in list(self._hall.values()):
+            self._time_over(visit)
+
+    def _serve(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        while True:
+            visits = self._next()
+            if not visits:
+                return
+            for visit in visits:
+                visit.busy = True
+            try:
+                await self._transaction(visits)
+            except Exception as error:
+                await self._one_by_one(visits, error)
+            for visit in visits:
+                visit.busy = False
+
+    async def _one_by_one(self, visits: list[Visit], error: Exception) -> None:
+        """A transaction failed. If it was more than one exchange, one bad one must not fail the rest."""
+        alone = len(visits) == 1 or isinstance(error, EngineUnavailable)
+        if alone:
+            if not isinstance(error, EngineUnavailable):
+                log.error("an exchange failed", exc_info=error)
+            for visit in visits:
+                visit.fail(error)
+            return
+        for visit in visits:
+            try:
+                await self._transaction([visit])
+            except Exception as own:
+                await self._one_by_one([visit], own)
+
+    def _next(self) -> list[Visit]:
+        """The next transaction: whoever is in line, and from the hall whoever may find something."""
+        visits: list[Visit] = []
+        results = claims = 0
+        line, self._line = self._line, []
+        for visit in line:
+            if visit.future.done():
+                continue
+            if visits and (results + len(visit.request.results) > MOST_RESULTS or claims >= MOST_CLAIMS):
+                self._line.append(visit)
+                continue
+            visits.append(visit)
+            results += len(visit.request.results)
+            claims += visit.claims
+        freed = {queue_id for visit in visits if visit.request.results for queue_id in visit.member.pairs}
+        return visits + self._from_hall(freed, MOST_CLAIMS - claims)
+
+    def _from_hall(self, freed: set[int], most: int) -> list[Visit]:
+        found: list[Visit] = []
+        for worker_id, visit in list(self._hall.items()):
+            if visit.future.done():
+                del self._hall[worker_id]
+            elif len(found) < most and not visit.busy and self._may_gain(visit, freed):
+                found.append(visit)
+        return found
+
+    def _may_gain(self, visit: Visit, freed: set[int]) -> bool:
+        return (
+            visit.member.id in self._cancels
+            or self._board.has_candidate(visit.member)
+            or any(q in self._board.ready and q in visit.member.pairs for q in freed)
+        )
+
+    # -- the transaction ---------------------------------------------------------------------------
+
+    async def _transaction(self, visits: list[Visit]) -> None:
+        since = self._board.now()
+        claiming = [visit for visit in visits if visit.claims and not visit.future.done()]
+        handing_in = [visit for visit in visits if not visit.handed_in and visit.request.results]
+        results = [result for visit in handing_in for result in visit.request.results]
+        tries = {visit.token: self._candidates(visit, handing_in) for visit in claiming}
+        outcome = await self._database.again(lambda: self._run(claiming, results, tries))
+        await self._answer_results(handing_in, outcome)
+        self._note_claims(claiming, outcome)
+        self._settle(claiming, tries, outcome, since)
+        claimed = {row[1] for rows in outcome.claims for row in rows if row[0] is not None}
+        count = sum(row[0] is not None for rows in outcome.claims for row in rows)
+        self._on_commit(outcome.ended, claimed, count)
+        await self._answer_claims(claiming, outcome)
+        for visit in visits:
+            if not visit.claims:
+                visit.reply([], cancel=await self._cancel_list(visit.member.id))
+
+    def _candidates(self, visit: Visit, handing_in: list[Visit]) -> list[int]:
+        """Queues to try: those hinted at, and those that this very transaction may free a slot of."""
+        tries = self._board.candidates(visit.member)
+        if handing_in:
+            freed = {queue_id for other in handing_in for queue_id in other.member.pairs}
+            with_work = freed.intersection(visit.member.pairs, self._board.ready).difference(tries)
+            tries = tries + list(islice(with_work, MOST_CANDIDATES))
+        return tries
+
+    async def _run(self, claiming: list[Visit], results: list[Finished], tries: dict[UUID, list[int]]) -> Outcome:
+        queues = sorted({queue_id for queue_ids in tries.values() for queue_id in queue_ids})
+        async with self._database.connection() as conn:
+            # One flight: the statements are sent together and run one after the other, each with a snapshot of its
+            # own, which is what «lock in one statement, look in the next» needs.
+            async with conn.pipeline(), conn.transaction():
+                begun = await self._begin(conn, claiming)
+                ended = await _finish(conn, results)
+                locked = await _lock(conn, queues)
+                claims = [await _claim(conn, visit, tries[visit.token]) for visit in claiming]
+            return Outcome(
+                begun={row[0]: (row[1], row[2]) for row in await _rows(begun)},
+                ended=[Ended(*row) for row in await _rows(ended)],
+                locked=_ids(await _rows(locked)),
+                claims=[await _rows(cursor) for cursor in claims],
+            )
+
+    async def _begin(self, conn: Connection, claiming: list[Visit]) -> Any:
+        if not claiming:
+            return None
+        return await conn.execute(
+            statement("begin_claims"),
+            {
+                "ids": uuids(visit.member.id for visit in claiming),
+                "seqs": numbers(visit.request.seq for visit in claiming),
+                "tokens": uuids(visit.token for visit in claiming),
+                "lease": self._lease,
+            },
+        )
+
+    # -- answers -----------------------------------------------------------------------------------
+
+    async def _answer_results(self, handing_in: list[Visit], outcome: Outcome) -> None:
+        taken = {ended.id for ended in outcome.ended}
+        missing = [r for visit in handing_in for r in visit.request.results if r.id not in taken]
+        if missing:
+            taken |= await self._repeated(missing)
+        for visit in handing_in:
+            visit.handed_in = True
+            for result in visit.request.results:
+                if result.id not in taken:
+                    visit.refused.append(Refused(id=result.id, reason="stale", detail=STALE))
+            self._on_stale(len(visit.refused))
+
+    async def _repeated(self, results: list[Finished]) -> set[UUID]:
+        async with self._database.connection() as conn:
+            cursor = await conn.execute(
+                statement("finish_known"),
+                {
+                    "ids": uuids(r.id for r in results),
+                    "tokens": uuids(r.token for r in results),
+                    "outcomes": texts(r.outcome for r in results),
+                },
+            )
+            return {row[0] for row in await cursor.fetchall()}
+
+    def _note_claims(self, claiming: list[Visit], outcome: Outcome) -> None:
+        for visit in claiming:
+            before = outcome.begun.get(visit.member.id)
+            if before is None or visit.begun:
+                continue
+            visit.begun = True
+            seq, token = before
+            if token is not None and visit.request.received < seq < visit.request.seq:
+                self._on_unheard(visit.member.id, token)  # the worker gave up on that reply
+
+    def _settle(self, claiming: list[Visit], tries: dict[UUID, list[int]], outcome: Outcome, since: int) -> None:
+        """Hints that proved wrong are taken back; a queue that somebody else held is waited for."""
+        for visit, rows in zip(claiming, outcome.claims, strict=True):
+            if visit.member.id not in outcome.begun:
+                continue
+            self._settle_visit(visit, rows, since)
+            skipped = [queue_id for queue_id in tries[visit.token] if queue_id not in outcome.locked]
+            for queue_id in skipped:
+                self._claim_skipped_soon(queue_id)
+
+    def _settle_visit(self, visit: Visit, rows: list[Row], since: int) -> None:
+        picked: defaultdict[int, int] = defaultdict(int)
+        for row in rows:
+            picked[row[1]] += row[0] is not None
+        total = sum(picked.values())
+        for row in rows:
+            if row[0] is None:
+                queue_id, room, found = row[1], row[11], picked[row[1]]
+                full = found >= room and room < visit.request.capacity
+                empty = found < room and total < visit.request.capacity
+                self._board.settle(
+                    queue_id,
+                    since=since,
+                    full=full,
+                    empty_for=visit.member.pairs[queue_id] if empty else (),
+                )
+
+    async def _answer_claims(self, claiming: list[Visit], outcome: Outcome) -> None:
+        for visit, rows in zip(claiming, outcome.claims, strict=True):
+            if visit.member.id not in outcome.begun:
+                await self._repeat(visit)
+                continue
+            executions = self._claimed(row for row in rows if row[0] is not None)
+            cancel = await self._cancel_list(visit.member.id)
+            if executions or cancel or visit.refused or visit.request.results:
+                self._leave(visit)
+                visit.reply(executions, cancel=cancel)
+            else:
+                self._wait_in_hall(visit)
+
+    def _claimed(self, rows: Iterable[Row]) -> list[Claimed]:
+        ordered = sorted(rows, key=lambda row: row[10])
+        return [claimed(row, self._queue_name(row[1])) for row in ordered]
+
+    def _leave(self, visit: Visit) -> None:
+        if self._hall.get(visit.member.id) is visit:
+            del self._hall[visit.member.id]
+
+    def _wait_in_hall(self, visit: Visit) -> None:
+        left = visit.deadline - time.monotonic()
+        if left <= 0.001 or self.closing or visit.future.done():
+            self._leave(visit)
+            visit.reply([])
+        elif self._hall.get(visit.member.id) is not visit:
+            self._send_home(visit.member.id)
+            self._hall[visit.member.id] = visit
+            asyncio.get_running_loop().call_later(left, self._time_over, visit)
+
+    def _time_over(self, visit: Visit) -> None:
+        if not visit.busy:  # else its transaction answers it
+            self._leave(visit)
+            visit.reply([])
+
+    async def _cancel_list(self, worker_id: UUID) -> list[UUID]:
+        if worker_id not in self._cancels:
+            return []
+        self._cancels.discard(worker_id)
+        async with self._database.connection() as conn:
+            cursor = await conn.execute(statement("cancel_requests"), {"workers": uuids([worker_id])})
+            return [row[1] for row in await cursor.fetchall()]
+
+    # -- a repeated exchange, a worker that is gone ------------------------------------------------
+
+    async def _repeat(self, visit: Visit) -> None:
+        """The worker's row did not take the claim: gone, draining, or this is a repeat of an answered one."""
+        self._leave(visit)
+        worker = {"worker": visit.member.id}
+        async with self._database.connection() as conn, conn.transaction():
+            row = await (await conn.execute(statement("lock_worker"), worker)).fetchone()
+            if row is None or row[0] not in ("alive", "draining") or not row[1]:
+                return visit.fail(WorkerGone(visit.member.id))
+            if row[0] == "draining":
+                return visit.reply([], drain=True)
+            seq, token = row[2], row[3]
+            if seq != visit.request.seq:
+                return visit.fail(WorkerGone(visit.member.id)) if seq < visit.request.seq else visit.reply([])
+            cursor = await conn.execute(statement("claimed_before"), worker | {"token": token})
+            rows = await cursor.fetchall()
+            if not rows:
+                await conn.execute(
+                    statement("take_over_claim"),
+                    worker | {"token": visit.token, "seq": seq, "old": token, "lease": self._lease},
+                )
+        if rows:
+            visit.token = token
+            return visit.reply([claimed(row, self._queue_name(row[1])) for row in rows])
+        visit.begun = True
+        self._line.append(visit)  # goes on as a new one; the loop that called us serves it next
+        return None
+
+    # -- a queue that somebody else held -----------------------------------------------------------
+
+    def _claim_skipped_soon(self, queue_id: int) -> None:
+        if queue_id not in self._skipped:
+            self._board.busy.add(queue_id)
+            task = asyncio.create_task(self._claim_skipped(queue_id))
+            self._skipped[queue_id] = task
+            task.add_done_callback(lambda _: self._skipped_is_over(queue_id))
+
+    def _skipped_is_over(self, queue_id: int) -> None:
+        del self._skipped[queue_id]
+        self._board.busy.discard(queue_id)
+        self.look_again()
+
+    async def _claim_skipped(self, queue_id: int) -> None:
+        """Waits for the queue's lock as long as a worker waits for work on it, then claims for that worker."""
+        while (visit := self._waiting_for(queue_id)) is not None:
+            visit.busy = True  # nobody else may claim for it meanwhile
+            try:
+                await self._claim_waiting(visit, queue_id)
+                return
+            except RETRYABLE:
+                continue
+            except EngineUnavailable:
+                return
+            finally:
+                visit.busy = False
+                if not visit.future.done():
+                    self._wait_in_hall(visit)
+
+    def _waiting_for(self, queue_id: int) -> Visit | None:
+        workflows = self._board.ready.get(queue_id)
+        if not workflows or queue_id in self._board.full:
+            return None
+        for visit in self._hall.values():
+            if (
+                not visit.busy
+                and not visit.future.done()
+                and any(w in workflows for w in visit.member.pairs.get(queue_id, ()))
+            ):
+                return visit
+        return None
+
+    async def _claim_waiting(self, visit: Visit, queue_id: int) -> None:
+        since = self._board.now()
+        async with self._database.connection() as conn:
+            async with conn.pipeline(), conn.transaction():
+                await conn.execute("select set_config('lock_timeout', %s, true)", (f"{SKIPPED_PATIENCE}s",))
+                begun = await self._begin(conn, [visit])
+                await conn.execute(statement("lock_queue_waiting"), {"queue": queue_id})
+                cursor = await _claim(conn, visit, [queue_id])
+            rows = await _rows(cursor)
+            if not await _rows(begun):  # gone meanwhile: its next exchange or heartbeat learns it
+                return
+        if not rows:  # the limit is being changed right now
+            await asyncio.sleep(0.01)
+        self._settle_visit(visit, rows, since)
+        executions = self._claimed(row for row in rows if row[0] is not None)
+        if executions:
+            self._on_commit([], {queue_id}, len(executions))
+            self._leave(visit)
+            visit.reply(executions)
+
+
+STALE = "This claim is over: the execution was taken back or finished. Drop the result."
+
+
+def claimed(row: Row, queue: str) -> Claimed:
+    return Claimed(
+        id=row[0], workflow_id=row[2], queue=queue, payload=Raw((row[3] or "null").encode()), attempt=row[4],
+        max_attempts=row[5], slot=row[6], enqueued_at=row[7], parent_id=row[8], root_id=row[9],
+    )  # fmt: skip
+
+
+async def _finish(conn: Connection, results: list[Finished]) -> Any:
+    if not results:
+        return None
+    return await conn.execute(
+        statement("finish"),
+        {
+            "ids": uuids(r.id for r in results),
+            "tokens": uuids(r.token for r in results),
+            "outcomes": texts(r.outcome for r in results),
+            "results": texts(_result_text(r) for r in results),
+            "errors": texts(msgspec.json.encode(r.error).decode() if r.error else None for r in results),
+            "retry_ins": numbers(r.retry_in for r in results),
+        },
+    )
+
+
+def _result_text(result: Finished) -> str | None:
+    return bytes(result.result).decode() if result.outcome == "completed" else None
+
+
+async def _lock(conn: Connection, queues: list[int]) -> Any:
+    if not queues:
+        return None
+    return await conn.execute(statement("lock_queues"), {"queues": numbers(queues)})
+
+
+async def _claim(conn: Connection, visit: Visit, queues: list[int]) -> Any:
+    if not queues:
+        return None
+    pairs = [(queue_id, workflow) for queue_id in queues for workflow in visit.member.pairs[queue_id]]
+    return await conn.execute(
+        statement("claim"),
+        {
+            "queues": numbers(queue_id for queue_id, _ in pairs),
+            "workflows": texts(workflow for _, workflow in pairs),
+            "worker": visit.member.id,
+            "token": visit.token,
+            "capacity": visit.request.capacity,
+        },
+    )
+
+
+async def _rows(cursor: Any) -> list[Row]:
+    return [] if cursor is None else await cursor.fetchall()
+
+
+def _ids(rows: list[Row]) -> set[int]:
+    return {int(item) for row in rows for column in row for item in column.split(",") if item}

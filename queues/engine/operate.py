@@ -1,0 +1,74 @@
+"""cancel and retry: what people (and programs on their behalf) do to one execution.
+
+Plain functions on Django's connection, each one transaction; page, admin, REST and command call the same ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from ..models import Change
+from .errors import ExecutionNotFound, NotPossible
+from .statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOutcome:
+    id: UUID
+    status: str  # cancelled, or cancelling: it holds its slot until the worker has stopped it
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RetryOutcome:
+    id: UUID
+    status: str
+
+
+def cancel_execution(execution_id: UUID, *, actor: str, through: Change.Through) -> CancelOutcome:
+    """What waits is cancelled at once; what runs is asked to stop. Asking twice changes nothing.
+
+    Raises `ExecutionNotFound`, or `NotPossible` when it has completed or failed.
+    """
+    by = f"{actor} ({Change.Through(through).label})"[:200]
+    row = _run("cancel", {"id": execution_id, "by": by})
+    if row is None:
+        status = _status(execution_id)
+        if status in ("cancelled", "cancelling"):
+            return CancelOutcome(execution_id, status, changed=False)
+        raise NotPossible(f"The execution has {status} already; there is nothing left to cancel.")
+    return CancelOutcome(execution_id, row[0], changed=True)
+
+
+def retry_execution(execution_id: UUID, *, actor: str, through: Change.Through) -> RetryOutcome:
+    """A failed or cancelled execution is queued again, in a new place, with one more try.
+
+    Raises `ExecutionNotFound`, or `NotPossible` when it is not failed or cancelled.
+    """
+    row = _run("retry", {"id": execution_id})
+    if row is None:
+        status = _status(execution_id)
+        raise NotPossible(f"Only a failed or cancelled execution can be retried; this one is {status}.")
+    return RetryOutcome(execution_id, row[0])
+
+
+def _run(name: str, values: dict[str, object]) -> tuple[str, ...] | None:
+    """One statement and the wake-up for it. Its row is (status, payload of the wake-up)."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement(name), values)
+        row: tuple[str, ...] | None = cursor.fetchone()
+        if row is not None:
+            cursor.execute("select pg_notify('polos_wake', %s)", (row[1],))
+        return row
+
+
+def _status(execution_id: UUID) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("select status from queues_execution where id = %s::uuid", (execution_id,))
+        row = cursor.fetchone()
+    if row is None:
+        raise ExecutionNotFound(execution_id)
+    return str(row[0])

@@ -1,0 +1,92 @@
+"""Wake-ups between server processes: NOTIFY as a hint, debounced, on a connection of its own.
+
+Commits that notify serialise on one lock of the whole instance, so nothing is notified inside the hot
+transactions. Rare acts of operators (limits, pauses, cancels, retries) notify in their own transaction.
+Payloads: `queues:<server>:<ids>`, `limits:<queue id>`, `cancel:<worker id>`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+from collections.abc import Callable
+from uuid import UUID
+
+import psycopg
+
+from .database import Database
+from .errors import EngineUnavailable
+
+CHANNEL = "polos_wake"
+DEBOUNCE = 0.02  # seconds: how long a hint to other servers may wait for company
+MOST_IDS = 500  # ids in one payload; 8,000 bytes are allowed
+
+log = logging.getLogger(__name__)
+
+
+class Wakes:
+    """Sends and receives the hints of one server process."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        on_queues: Callable[[list[int]], None],
+        on_cancel: Callable[[UUID], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self.server = f"{os.getpid():x}-{secrets.token_hex(4)}"
+        self._database = database
+        self._on_queues = on_queues
+        self._on_cancel = on_cancel
+        self._on_lost = on_lost
+        self._touched: set[int] = set()
+        self._sender: asyncio.Task[None] | None = None
+
+    def tell_others(self, queue_ids: set[int]) -> None:
+        """Other servers learn soon that something changed on these queues."""
+        self._touched |= queue_ids
+        if self._touched and (self._sender is None or self._sender.done()):
+            self._sender = asyncio.create_task(self._send())
+
+    async def _send(self) -> None:
+        while self._touched:
+            await asyncio.sleep(DEBOUNCE)
+            ids = [self._touched.pop() for _ in range(min(MOST_IDS, len(self._touched)))]
+            payload = f"queues:{self.server}:{','.join(map(str, ids))}"
+            with contextlib.suppress(EngineUnavailable):  # a lost hint: the poll finds it
+                async with self._database.connection() as conn:
+                    await conn.execute("select pg_notify(%s, %s)", (CHANNEL, payload))
+
+    async def listen(self) -> None:
+        """Receives hints until cancelled; after every (re)connect the poll has to look for itself."""
+        delay = 0.1
+        while True:
+            try:
+                conn = await self._database.listen(CHANNEL)
+                delay = 0.1
+                self._on_lost()
+                async with conn:
+                    async for notification in conn.notifies():
+                        self._receive(notification.payload)
+            except (psycopg.Error, OSError) as error:
+                log.warning("wake-ups are interrupted, polling until they are back: %s", error)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 5.0)
+
+    def _receive(self, payload: str) -> None:
+        kind, _, rest = payload.partition(":")
+        try:
+            if kind == "queues":
+                server, _, ids = rest.partition(":")
+                if server != self.server:
+                    self._on_queues([int(item) for item in ids.split(",")])
+            elif kind == "limits":
+                self._on_queues([int(rest)])
+            elif kind == "cancel":
+                self._on_cancel(UUID(rest))
+        except ValueError:
+            log.warning("a wake-up that makes no sense was ignored: %.100s", payload)

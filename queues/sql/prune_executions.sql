@@ -1,0 +1,17 @@
+-- Deletes executions of a queue that finished long ago, with their holdings, a bounded number at a time.
+-- Locks: the deleted rows, skipping locked ones.
+with gone as (
+    delete from queues_execution
+    where id in (
+        select e.id from queues_execution e
+        where e.queue_id = %(queue)s::bigint and e.finished_at < now() - make_interval(days => %(days)s::int)
+        order by e.finished_at
+        limit %(most)s::int
+        for update skip locked
+    )
+    returning id
+),
+holdings as (
+    delete from queues_holding h using gone g where h.execution_id = g.id
+)
+select id from gone
