@@ -7,14 +7,19 @@ the admin and reads. Invariants live here as constraints, so that no code path c
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+if TYPE_CHECKING:
+    _TextField = models.TextField[str | None, str | None]
+else:
+    _TextField = models.TextField
 
-class RawJSONField(models.TextField):
+
+class RawJSONField(_TextField):
     """JSON kept exactly as it was sent (`json`, not `jsonb`): checked at the door, never parsed again."""
 
     def db_type(self, connection: Any) -> str:

@@ -41,14 +41,14 @@ class _Reply(Struct, frozen=True, kw_only=True):
 # -- enqueue ---------------------------------------------------------------------------------------
 
 
-class Parent(_Request, kw_only=True):
+class Parent(_Request, frozen=True, kw_only=True):
     """The running execution that starts a child; its token proves that it still runs."""
 
     id: UUID
     token: UUID
 
 
-class NewExecution(_Request, kw_only=True):
+class NewExecution(_Request, frozen=True, kw_only=True):
     workflow_id: Name
     payload: Raw = field(default_factory=_null)
     id: UUID | None = None  # chosen by the client (UUIDv7): repeating it has no second effect
@@ -62,11 +62,11 @@ class NewExecution(_Request, kw_only=True):
     parent: Parent | None = None
 
 
-class NewExecutions(_Request, kw_only=True):
+class NewExecutions(_Request, frozen=True, kw_only=True):
     executions: Annotated[list[NewExecution], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
-class Accepted(_Reply, kw_only=True):
+class Accepted(_Reply, frozen=True, kw_only=True):
     """The answer to one enqueued execution, sent after the commit."""
 
     id: UUID
@@ -78,27 +78,27 @@ class Accepted(_Reply, kw_only=True):
     notes: list[str] = []  # e.g. that the queue keeps its own limit
 
 
-class AcceptedBatch(_Reply, kw_only=True):
+class AcceptedBatch(_Reply, frozen=True, kw_only=True):
     executions: list[Accepted]
 
 
 # -- workers ---------------------------------------------------------------------------------------
 
 
-class QueueDeclaration(_Request, kw_only=True):
+class QueueDeclaration(_Request, frozen=True, kw_only=True):
     name: Name
     concurrency_limit: Limit | UnsetType | None = UNSET  # null = unlimited; absent = declares no limit
     place: Annotated[str, Meta(max_length=300)] = ""  # file:line
 
 
-class WorkflowDeclaration(_Request, kw_only=True):
+class WorkflowDeclaration(_Request, frozen=True, kw_only=True):
     id: Name
     queue: Name
     description: Text = ""
     max_attempts: Annotated[int, Meta(ge=1, le=1_000)] = 1
 
 
-class Register(_Request, kw_only=True):
+class Register(_Request, frozen=True, kw_only=True):
     id: UUID  # of this process, chosen by it: a repeated registration is a reconnect
     name: Name  # stable over restarts
     host: Annotated[str, Meta(max_length=200)] = ""
@@ -109,14 +109,14 @@ class Register(_Request, kw_only=True):
     workflows: Annotated[list[WorkflowDeclaration], Meta(min_length=1, max_length=20_000)]
 
 
-class RegisteredQueue(_Reply, kw_only=True):
+class RegisteredQueue(_Reply, frozen=True, kw_only=True):
     name: str
     declared_limit: int | None
     effective_limit: int | None
     paused: bool
 
 
-class Registered(_Reply, kw_only=True):
+class Registered(_Reply, frozen=True, kw_only=True):
     worker_id: UUID
     lease_seconds: float
     heartbeat_seconds: float
@@ -125,13 +125,13 @@ class Registered(_Reply, kw_only=True):
     warnings: list[str] = []  # sentences for the worker's log
 
 
-class ErrorInfo(_Request, kw_only=True):
+class ErrorInfo(_Request, frozen=True, kw_only=True):
     type: Annotated[str, Meta(max_length=200)] = "Error"
     message: Annotated[str, Meta(max_length=20_000)] = ""
     traceback: Annotated[str, Meta(max_length=100_000)] = ""
 
 
-class Finished(_Request, kw_only=True):
+class Finished(_Request, frozen=True, kw_only=True):
     """How one claim ended. `released`: not run to the end, goes back to its place."""
 
     id: UUID
@@ -142,7 +142,7 @@ class Finished(_Request, kw_only=True):
     retry_in: Seconds | None = None  # failed: try again after this, if attempts are left
 
 
-class Exchange(_Request, kw_only=True):
+class Exchange(_Request, frozen=True, kw_only=True):
     """«Here is what I finished, give me more»: one request, one commit."""
 
     seq: Annotated[int, Meta(ge=0)] = 0  # of this claim, rising; repeated when the reply was lost
@@ -152,7 +152,7 @@ class Exchange(_Request, kw_only=True):
     results: Annotated[list[Finished], Meta(max_length=MAX_BATCH)] = []
 
 
-class Claimed(_Reply, kw_only=True):
+class Claimed(_Reply, frozen=True, kw_only=True):
     id: UUID
     workflow_id: str
     queue: str
@@ -166,7 +166,7 @@ class Claimed(_Reply, kw_only=True):
     steps: dict[str, Raw] | UnsetType = UNSET  # results of finished steps, by key
 
 
-class Refused(_Reply, kw_only=True):
+class Refused(_Reply, frozen=True, kw_only=True):
     """A result that was not taken: `stale` (somebody else's now) or `invalid` (and why)."""
 
     id: UUID
@@ -174,7 +174,7 @@ class Refused(_Reply, kw_only=True):
     detail: str
 
 
-class Exchanged(_Reply, kw_only=True):
+class Exchanged(_Reply, frozen=True, kw_only=True):
     seq: int
     token: UUID | None  # of all executions of this reply
     executions: list[Claimed]
@@ -183,11 +183,11 @@ class Exchanged(_Reply, kw_only=True):
     drain: bool = False  # an operator asks this worker to finish and leave
 
 
-class Heartbeat(_Request, kw_only=True):
+class Heartbeat(_Request, frozen=True, kw_only=True):
     received: Annotated[int, Meta(ge=0)] = 0
 
 
-class Beat(_Reply, kw_only=True):
+class Beat(_Reply, frozen=True, kw_only=True):
     lease_seconds: float
     cancel: list[UUID] = []
     drain: bool = False
@@ -196,7 +196,7 @@ class Beat(_Reply, kw_only=True):
 # -- steps -----------------------------------------------------------------------------------------
 
 
-class NewStep(_Request, kw_only=True):
+class NewStep(_Request, frozen=True, kw_only=True):
     execution_id: UUID
     token: UUID
     key: Key
@@ -207,18 +207,18 @@ class NewStep(_Request, kw_only=True):
     child_id: UUID | None = None
 
 
-class NewSteps(_Request, kw_only=True):
+class NewSteps(_Request, frozen=True, kw_only=True):
     steps: Annotated[list[NewStep], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
-class SavedStep(_Reply, kw_only=True):
+class SavedStep(_Reply, frozen=True, kw_only=True):
     execution_id: UUID
     key: str
     outcome: Literal["saved", "repeated", "stale", "invalid"]  # repeated: the stored one counts
     detail: str = ""
 
 
-class SavedSteps(_Reply, kw_only=True):
+class SavedSteps(_Reply, frozen=True, kw_only=True):
     steps: list[SavedStep]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from weakref import WeakKeyDictionary
 
 from .engine import Config, Engine
 from .enqueue import Conflict
@@ -20,15 +21,15 @@ __all__ = [
     "get_engine",
 ]
 
-_engines: dict[int, Engine] = {}
+_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, Engine] = WeakKeyDictionary()
 
 
 def get_engine() -> Engine:
     """The engine of this process, bound to the running event loop; the server starts and stops it."""
     loop = asyncio.get_running_loop()
-    engine = _engines.get(id(loop))
+    engine = _engines.get(loop)
     if engine is None:
-        engine = _engines[id(loop)] = Engine(_config())
+        engine = _engines[loop] = Engine(_config())
     return engine
 
 

@@ -7,6 +7,7 @@ A hint that turns out wrong costs one statement; a missing one costs at most one
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ class Member:
 
     id: UUID
     pairs: dict[int, list[str]]  # queue id → workflows
+    seen: float = field(default_factory=time.monotonic)  # its last exchange here
 
 
 @dataclass(slots=True)

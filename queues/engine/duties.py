@@ -1,7 +1,8 @@
 """Background duties. Every server runs them; an advisory lock lets one at a time do each tick.
 
 sweep   workers without a lease are lost, what they held goes back to its place
-tick    what is due becomes queued; overrides and pauses that have an end, end
+tick    what is due becomes queued; what nobody registered for goes to the workers of its workflow; overrides
+        and pauses that have an end, end
 prune   finished executions are deleted after the retention time
 """
 
@@ -51,13 +52,16 @@ class Duties:
         async with engine.database.connection() as conn, conn.transaction():
             cursor = await conn.execute("select pg_try_advisory_xact_lock(%s::int, %s::int)", (LOCK_CLASS, TICK))
             (mine,) = await cursor.fetchone() or (False,)
-            rows = []
+            rows, unserved = [], []
             ends = False
             if mine:
                 rows = await (await conn.execute(statement("promote_due"), {"most": MOST_DUE})).fetchall()
                 (ends,) = await (await conn.execute(statement("ends_due"))).fetchone() or (False,)
+                unserved = await (await conn.execute(statement("unserved_pairs"))).fetchall()
         if rows:
             engine.promoted({(queue_id, workflow) for queue_id, workflow in rows})
+        if unserved:
+            await engine.adopt([(queue_id, workflow) for queue_id, workflow in unserved])
         if ends:
             await sync_to_async(end_due)()
         await asyncio.sleep(0 if len(rows) == MOST_DUE else await self._until_due())

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from ..requests import Accepted, Beat, Exchange, Exchanged, Heartbeat, NewExecution, Register, Registered
-from .arrays import uuids
+from .arrays import numbers, texts, uuids
 from .board import Board, Member
 from .database import Connection, Database, Row
 from .duties import Duties
 from .enqueue import Conflict, Enqueuer
-from .errors import EngineUnavailable
+from .errors import EngineUnavailable, WorkerGone
 from .exchange import Desk, Ended
 from .leases import Leases
 from .register import Registrar
@@ -30,6 +30,9 @@ from .wakes import Wakes
 
 FINAL = ("completed", "failed", "cancelled")
 WATCH_SECONDS = 0.25  # how often executions that somebody waits for are looked up, if no hint comes
+
+MOST_ASKED = 10_000
+MEMBER_MEMORY = 600.0  # seconds
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +92,9 @@ class Engine:
             on_commit=self._committed, on_unheard=self._unheard, on_stale=self._stale,
         )  # fmt: skip
         self.wakes = Wakes(
-            self.database, on_queues=self._hinted, on_cancel=self.desk.tell_cancels, on_lost=self._look_soon
-        )
+            self.database, on_queues=self._hinted, on_cancel=self.desk.tell_cancels, on_pairs=self._reload,
+            on_lost=self._look_soon,
+        )  # fmt: skip
         self.duties = Duties(self)
         self.draining = False
         self._members: dict[UUID, Member] = {}
@@ -98,6 +102,9 @@ class Engine:
         self._look = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._small: set[asyncio.Task[None]] = set()
+        self._asked: dict[
+            tuple[int, str], float
+        ] = {}  # pairs that nobody here serves, and when that was looked into
 
     # -- life --------------------------------------------------------------------------------------
 
@@ -149,7 +156,13 @@ class Engine:
 
     async def exchange(self, worker_id: UUID, request: Exchange) -> Exchanged:
         """Takes results and gives work, in one commit; waits up to `request.wait` when there is none."""
-        return await self.desk.exchange(await self._member(worker_id), request)
+        member = await self._member(worker_id)
+        member.seen = time.monotonic()
+        try:
+            return await self.desk.exchange(member, request)
+        except WorkerGone:
+            self._members.pop(worker_id, None)
+            raise
 
     async def heartbeat(self, worker_id: UUID, request: Heartbeat) -> Beat:
         """Renews the lease of everything the worker holds. Raises `WorkerGone`."""
@@ -185,7 +198,54 @@ class Engine:
     def _enqueued(self, pairs: set[tuple[int, str]]) -> None:
         for queue_id, workflow in pairs:
             self.board.say_work(queue_id, (workflow,))
+        unknown = [
+            pair for pair in pairs if pair[1] not in self.board.served.get(pair[0], ()) and self._may_ask(pair)
+        ]
+        if unknown:
+            self.soon(self._adopt(unknown))
         self._changed({queue_id for queue_id, _ in pairs})
+
+    def _may_ask(self, pair: tuple[int, str]) -> bool:
+        """Once a second for each pair: an enqueue must not pay for a workflow that nobody serves."""
+        now = time.monotonic()
+        if now - self._asked.get(pair, -1.0) < 1.0:
+            return False
+        if len(self._asked) > MOST_ASKED:
+            self._asked.clear()
+        self._asked[pair] = now
+        return True
+
+    async def _adopt(self, pairs: list[tuple[int, str]]) -> None:
+        with suppress(EngineUnavailable):
+            await self.adopt(pairs)
+
+    async def adopt(self, pairs: Sequence[tuple[int, str]]) -> None:
+        """Pairs that nobody registered (a queue chosen at invocation) go to the workers of the workflow."""
+        async with self.database.connection() as conn:
+            cursor = await conn.execute(
+                statement("adopt_pairs"),
+                {
+                    "queues": numbers(queue_id for queue_id, _ in pairs),
+                    "workflows": texts(name for _, name in pairs),
+                },
+            )
+            workers = {row[0] for row in await cursor.fetchall()}
+            for worker_id in workers:
+                await conn.execute("select pg_notify('polos_wake', %s)", (f"pairs:{worker_id}",))
+        for worker_id in workers:
+            self._reload(worker_id)
+
+    def _reload(self, worker_id: UUID) -> None:
+        """A worker that is known here serves more than it did."""
+
+        async def reload(known: Member) -> None:
+            with suppress(EngineUnavailable, WorkerGone):
+                known.pairs = (await self.registrar.find(worker_id)).pairs
+                self._join(known)
+                self.desk.look_again()
+
+        if (known := self._members.get(worker_id)) is not None:
+            self.soon(reload(known))
 
     def _committed(self, ended: list[Ended], claimed: set[int], count: int) -> None:
         self.stats.claims += count
@@ -273,9 +333,16 @@ class Engine:
     def _look_soon(self) -> None:
         self._look.set()
 
+    def _forget_members(self, now: float) -> None:
+        """Workers that have not asked for anything in a long time; one that comes back is found again."""
+        old = now - MEMBER_MEMORY
+        for worker_id in [worker_id for worker_id, member in self._members.items() if member.seen < old]:
+            del self._members[worker_id]
+
     async def _look_for_work(self) -> None:
         """The poll behind the hints: with every notification lost, work still starts."""
         began = time.monotonic()
+        self._forget_members(began)
         if self._members:
             async with self.database.connection() as conn:
                 rows = await (await conn.execute(statement("ready_pairs"))).fetchall()
@@ -286,7 +353,7 @@ class Engine:
                 self.desk.look_again()
         took = time.monotonic() - began
         with suppress(TimeoutError):
-            # Not wait_for: it loses a cancellation that comes together with the event (Python 3.11), as on stopping.
+            # Not wait_for: it loses a cancellation that comes together with the event (Python 3.11).
             async with asyncio.timeout(max(self.config.look, 20 * took)):
                 await self._look.wait()
         self._look.clear()

@@ -88,7 +88,7 @@ class Enqueuer:
             stale = known is not None and request.queue_concurrency_limit is not UNSET and known.read_at < old
             if known is None or stale:
                 limit = request.queue_concurrency_limit
-                wanted.setdefault(name, self.default_limit if limit is UNSET else limit)  # type: ignore[arg-type]
+                wanted.setdefault(name, self.default_limit if limit is UNSET else limit)
         if not wanted:
             return set()
         async with self._database.connection() as conn:
@@ -192,7 +192,7 @@ def _accepted(item: _Item, status: str, enqueued_at: dt.datetime, *, created: bo
     if limit is not UNSET and not item.created_queue and limit != queue.declared_limit:
         notes.append(
             f"The queue {queue.name} exists already and keeps its own limit of {_words(queue.declared_limit)}; "
-            f"the {_words(limit)} of this request was not used."  # type: ignore[arg-type]
+            f"the {_words(limit)} of this request was not used."
         )
     return Accepted(
         id=item.id, workflow_id=request.workflow_id, queue=queue.name, status=status, created=created,

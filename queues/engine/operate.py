@@ -55,7 +55,7 @@ def retry_execution(execution_id: UUID, *, actor: str, through: Change.Through) 
     return RetryOutcome(execution_id, row[0])
 
 
-def _run(name: str, values: dict[str, object]) -> tuple[str, ...] | None:
+def _run(name: str, values: dict[str, str | UUID]) -> tuple[str, ...] | None:
     """One statement and the wake-up for it. Its row is (status, payload of the wake-up)."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement(name), values)

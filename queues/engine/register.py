@@ -132,8 +132,7 @@ class Registrar:
 
 
 def _limit(queue: QueueDeclaration) -> int | None:
-    assert queue.concurrency_limit is not UNSET
-    return queue.concurrency_limit  # type: ignore[return-value]
+    return None if queue.concurrency_limit is UNSET else queue.concurrency_limit
 
 
 def _limits_wanted(request: Register, default: int | None) -> dict[str, int | None]:

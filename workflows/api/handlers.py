@@ -223,7 +223,9 @@ def _without_invalid(request: Exchange) -> tuple[Exchange, list[Refused]]:
             item, changed = msgspec.structs.replace(item, error=error), True
         results.append(item)
     if invalid or changed:
-        request = msgspec.structs.replace(request, results=results)
+        # Whoever sent something invalid learns it at once, not after the long poll.
+        wait = 0.0 if invalid else request.wait
+        request = msgspec.structs.replace(request, results=results, wait=wait)
     return request, invalid
 
 
