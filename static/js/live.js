@@ -2,7 +2,7 @@
 // polling when the socket is gone. The header always tells which of these it is, and how old the data are.
 
 import { showAttention } from "./attention.js";
-import { applyCells, applyDocument } from "./regions.js";
+import { applyCells, applyDocument, forgetCells } from "./regions.js";
 import { duration } from "./times.js";
 
 const POLL_EVERY = 5000;
@@ -57,6 +57,7 @@ function opened() {
 }
 
 function closed(event) {
+  forgetCells();
   if (GIVE_UP_CODES.includes(event.code)) return location.reload();
   const wait = Math.min(15000, 500 * 2 ** tries++) * (0.5 + Math.random() / 2);
   setTimeout(connect, wait);

@@ -9,21 +9,35 @@ import { readable } from "./times.js";
 
 const applied = new WeakMap(); // cell -> the HTML it got, before times.js made times readable
 const pending = new Map(); // id of a region -> its next element
+const pushed = new Map(); // id of a cell -> its HTML by the last frame: newer than any document fetched meanwhile
+const passedOver = new Set(); // ids of cells that were selected when their news came
 const points = matchMedia("(hover: hover)");
 
 export function applyCells(fragments) {
   for (const [id, html] of Object.entries(fragments)) {
-    const cell = document.getElementById(id);
-    if (cell && !selected(cell)) fill(cell, html);
+    pushed.set(id, html);
+    fillById(id, html);
   }
+}
+
+// Without frames the documents that the page fetches are the newest there is.
+export function forgetCells() {
+  pushed.clear();
 }
 
 export function applyDocument(page, afterOwnAction) {
   for (const fresh of page.querySelectorAll("[data-cell][id]")) {
-    const cell = document.getElementById(fresh.id);
-    if (cell && !selected(cell)) fill(cell, fresh.innerHTML);
+    fillById(fresh.id, pushed.get(fresh.id) ?? fresh.innerHTML);
   }
   for (const fresh of page.querySelectorAll("[data-live][id]")) offer(fresh, afterOwnAction);
+}
+
+function fillById(id, html) {
+  const cell = document.getElementById(id);
+  passedOver.delete(id);
+  if (!cell) return;
+  if (selected(cell)) passedOver.add(id);
+  else fill(cell, html);
 }
 
 function fill(cell, html) {
@@ -44,6 +58,9 @@ function offer(fresh, afterOwnAction) {
 function replace(region, fresh) {
   pending.delete(fresh.id);
   const next = document.importNode(fresh, true);
+  for (const cell of next.querySelectorAll("[data-cell][id]")) {
+    if (pushed.has(cell.id)) cell.innerHTML = pushed.get(cell.id);
+  }
   const focused = region.contains(document.activeElement) ? document.activeElement : null;
   keepOpen(region, next);
   region.replaceWith(next);
@@ -92,6 +109,7 @@ function selected(element) {
 }
 
 setInterval(() => {
+  for (const id of [...passedOver]) if (pushed.has(id)) fillById(id, pushed.get(id));
   for (const [id, fresh] of pending) {
     const region = document.getElementById(id);
     if (!region) pending.delete(id);
