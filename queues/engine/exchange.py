@@ -118,8 +118,9 @@ class Desk:
 
     async def exchange(self, member: Member, request: Exchange) -> Exchanged:
         loop = asyncio.get_running_loop()
-        wait = 0.0 if self.closing else request.wait
-        visit = Visit(member, request, loop.create_future(), uuid4(), time.monotonic() + wait)
+        if self.closing:  # results are still taken, work is not given out any more
+            request = msgspec.structs.replace(request, capacity=0)
+        visit = Visit(member, request, loop.create_future(), uuid4(), time.monotonic() + request.wait)
         if visit.claims:
             self._send_home(member.id)
         self._line.append(visit)
@@ -470,8 +471,8 @@ class Desk:
             rows = await _rows(cursor)
             if not await _rows(begun):  # gone meanwhile: its next exchange or heartbeat learns it
                 return
-        if not rows:  # the limit is being changed right now
-            await asyncio.sleep(0.01)
+        if not rows:  # the limit is being changed right now: whoever does it says so afterwards
+            self._board.settle(queue_id, since=since, empty_for=visit.member.pairs[queue_id])
         self._settle_visit(visit, rows, since)
         executions = self._claimed(row for row in rows if row[0] is not None)
         if executions:
