@@ -31,3 +31,10 @@ def test_a_clock_that_steps_back_does_not_make_ids_fall(monkeypatch: pytest.Monk
 def test_a_step_has_the_same_child_in_every_attempt() -> None:
     parent = _ids.new_id()
     assert _ids.child_id(parent, "a") == _ids.child_id(parent, "a") != _ids.child_id(parent, "b")
+
+
+def test_a_child_sorts_with_its_parent_and_is_a_uuid_of_version_7() -> None:
+    parent = _ids.new_id()
+    child = uuid.UUID(_ids.child_id(parent, "a"))
+    assert child.version == 7
+    assert child.int >> 80 == uuid.UUID(parent).int >> 80

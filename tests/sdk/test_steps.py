@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import uuid
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from polos import Context, Polos, workflow
+from polos._ids import child_id
 
 from .fake_server import FakeServer
 from .test_worker import working
@@ -237,7 +237,7 @@ async def test_a_child_is_started_once_and_the_parent_goes_on(server: FakeServer
         return handle.id
 
     execution = await twice(server, body)
-    assert seen[0] == seen[1] == str(uuid.uuid5(uuid.UUID(execution["id"]), "start"))
+    assert seen[0] == seen[1] == child_id(execution["id"], "start")
     started = server.executions[seen[0]]
     assert (started["parent_id"], started["queue"], server.limits["elsewhere"]) == (
         execution["id"],
