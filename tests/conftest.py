@@ -19,6 +19,10 @@ from tests.servers import Server, StartServer
 _KEPT = ("django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="tests under load take more executions, and minutes")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Playwright leaves an event loop running in the main thread, in which no async test could run.
     items.sort(key=lambda item: "browser" in item.path.parts)
