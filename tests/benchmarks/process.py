@@ -1,0 +1,95 @@
+"""A process of a contestant: `python -m tests.benchmarks.process ROLE TASK`.
+
+It says `ready` once everything is imported, waits for a line, does its part, and prints what it measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from .contestants import OURS, Client, Contestant, Task, load
+from .tape import Job, Reader, Tape
+
+BATCH = 1_000
+AT_ONCE = 8
+
+
+def main() -> None:
+    role, task = sys.argv[1], Task.from_json(sys.argv[2])
+    contestant = load(task.contestant)
+    print("ready", flush=True)  # noqa: T201
+    if sys.stdin.readline():
+        with _loop_of(task.contestant) as runner:
+            print(json.dumps(runner.run(_do(role, contestant, task))), flush=True)  # noqa: T201
+
+
+def _loop_of(contestant: str) -> asyncio.Runner:
+    """Ours runs as it does by default; the others get the faster loop where it is installed."""
+    if contestant != OURS:
+        with suppress(ImportError):
+            import uvloop
+
+            return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    return asyncio.Runner()
+
+
+async def _do(role: str, contestant: Contestant, task: Task) -> Any:
+    if role == "set_up":
+        return await contestant.set_up(task)
+    if role == "work":
+        # A little more room than jobs: one that runs twice is to be seen, not to crash.
+        return await contestant.work(task, Job(Tape(task.tape, task.jobs + 10_000), task.job_seconds))
+    async with contestant.client(task, at_once=AT_ONCE if role == "eight" else 1) as client:
+        return await _enqueue(role, client, task)
+
+
+async def _enqueue(role: str, client: Client, task: Task) -> float | list[float]:
+    """Seconds; of `latency`, of each job from the call to its start."""
+    numbers = range(task.jobs)
+    if role == "latency":
+        return await _latencies(client, task)
+    began = time.perf_counter()
+    if role == "one":
+        await _one_by_one(client, numbers)
+    elif role == "eight":
+        await asyncio.gather(*(_one_by_one(client, numbers[i::AT_ONCE]) for i in range(AT_ONCE)))
+    else:
+        for first in range(0, task.jobs, BATCH):
+            await client.enqueue_many(numbers[first : first + BATCH])
+    return time.perf_counter() - began
+
+
+async def _one_by_one(client: Client, numbers: Sequence[int]) -> None:
+    for number in numbers:
+        await client.enqueue(number)
+
+
+async def _latencies(client: Client, task: Task) -> list[float]:
+    reader = Reader([task.tape])
+    called = []
+    for number in range(task.jobs):
+        called.append(time.monotonic_ns())
+        await client.enqueue(number)
+        await _until_started(reader, number)
+        pause = random.uniform(0.01, 0.03)  # noqa: S311
+        await asyncio.sleep(pause)  # idle again, and not in step with any poll
+    starts = {run.number: run.start for run in reader.runs()}
+    return [(starts[number] - moment) / 1e9 for number, moment in enumerate(called)]
+
+
+async def _until_started(reader: Reader, number: int) -> None:
+    deadline = time.monotonic() + 30
+    while reader.count() <= number:  # another process writes it
+        assert time.monotonic() < deadline, f"job {number} did not start"
+        await asyncio.sleep(0.002)
+
+
+if __name__ == "__main__":
+    main()
