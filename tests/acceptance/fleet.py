@@ -63,6 +63,11 @@ class Fleet:
     def record(self) -> Path:
         return self.folder / "record.jsonl"
 
+    @property
+    def pids(self) -> set[int]:
+        """Of those that are to be alive: the ones killed have been replaced."""
+        return {worker.process.pid for worker in self.workers.values()}
+
     def start(self, name: str, url: str, serves: Iterable[str]) -> WorkerProcess:
         env = {"POLOS_API_URL": url, "POLOS_API_KEY": self.key, "POLOS_WORKER_NAME": name}
         arguments = [sys.executable, str(WORKERS / "recording.py"), str(self.record), *serves]
