@@ -21,6 +21,14 @@ from .crew import Crew, end_lease, engine_on, enqueue, ids, query, status_of
 
 REST = Change.Through.REST
 
+INSERTED_BEHIND_THE_BACK = """
+insert into queues_execution (
+    id, queue_id, workflow, status, place, priority, enqueued_at, payload, attempt, max_attempts, losses, outcome,
+    cancel_by
+)
+select gen_random_uuid(), id, 'work', 'queued', now(), 0, now(), 'null', 0, 1, 0, '', '' from queues_queue
+"""
+
 
 @pytest.fixture
 async def engine(dsn: str) -> AsyncIterator[Engine]:
@@ -416,10 +424,5 @@ async def test_work_starts_with_all_notifications_lost(engine: Engine, dsn: str)
     crew = await Crew(engine).join(("work", "line"), line=1)
     waiting = asyncio.create_task(crew.take(wait=5))
     await asyncio.sleep(0.1)
-    query(
-        dsn,
-        "insert into queues_execution (id, queue_id, workflow, status, place, priority, enqueued_at, payload, attempt,"
-        " max_attempts, losses, outcome, cancel_by) select gen_random_uuid(), id, 'work', 'queued', now(), 0, now(),"
-        " 'null', 0, 1, 0, '', '' from queues_queue",
-    )
+    query(dsn, INSERTED_BEHIND_THE_BACK)
     assert len(await asyncio.wait_for(waiting, 2)) == 1

@@ -1,0 +1,54 @@
+"""One server process of the hammer: an engine, and workers that work, die and come back late."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from queues.engine import Engine, EngineUnavailable, WorkerGone
+from queues.requests import Heartbeat
+from tests.engine.crew import Crew, engine_on
+
+LIMITS = {"one": 1, "two": 2, "five": 5}
+LEASE = 1.0
+
+
+def main(dsn: str, seed: int, seconds: float) -> None:
+    random.seed(seed)
+    print(asyncio.run(_run(dsn, seed, seconds)), flush=True)
+
+
+async def _run(dsn: str, seed: int, seconds: float) -> int:
+    """Returns how many stale results were refused here."""
+    async with engine_on(dsn, duties=True, lease=LEASE, sweep=0.3, max_losses=1_000) as engine:
+        until = asyncio.get_running_loop().time() + seconds
+        await asyncio.gather(*(_work(engine, f"{seed}.{n}", until) for n in range(3)))
+        return engine.stats.stale_refused
+
+
+async def _work(engine: Engine, name: str, until: float) -> None:
+    loop = asyncio.get_running_loop()
+    life = 0
+    while loop.time() < until:
+        life += 1
+        crew = await Crew(engine, f"{name}.{life}").join(*((("work", q)) for q in LIMITS), **LIMITS)
+        beating = asyncio.create_task(_beat(crew))
+        try:
+            while loop.time() < until:
+                claims = [claimed.id for claimed in await crew.take(3, wait=0.3)]
+                await asyncio.sleep(random.random() * 0.01)
+                if claims and random.random() < 0.02:
+                    beating.cancel()  # dies with what it holds, and hands it in much too late
+                    await asyncio.sleep(LEASE * 1.8)
+                    await crew.end(claims)
+                    break
+                await crew.end(claims)
+        except (WorkerGone, EngineUnavailable):
+            pass
+        beating.cancel()
+
+
+async def _beat(crew: Crew) -> None:
+    while True:
+        await asyncio.sleep(LEASE / 4)
+        await crew.engine.heartbeat(crew.id, Heartbeat(received=crew.seq))

@@ -1,0 +1,178 @@
+"""The interleavings that break the peers, one after the other, and the mutants that show that the tests can fail."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from django.db import connection
+
+from queues.engine.statements import statement
+from queues.ids import uuid7
+from queues.limits import change_limit
+from queues.models import Change
+
+from . import interleavings as check
+from .interleavings import Stage, Text, claim, in_thread
+
+CHECKS = (
+    check.a_claim_in_flight_keeps_others_out,
+    check.a_claim_that_waited_sees_what_was_claimed,
+    check.a_stale_token_changes_nothing,
+    check.a_result_after_the_end_changes_nothing,
+    check.a_sweep_does_not_overwrite_what_moved_on,
+)
+
+
+@pytest.mark.parametrize("holds", CHECKS, ids=lambda one: one.__name__)
+def test_it_holds(holds: Callable[[str, Text], None], dsn: str) -> None:
+    holds(dsn, statement)
+
+
+def mutant(name: str, *cuts: tuple[str, str]) -> Text:
+    """The statements, one of them with a guard taken out."""
+    text = statement(name)
+    for old, new in cuts:
+        assert old in text, f"{name} has changed: the mutant no longer cuts anything"
+        text = text.replace(old, new)
+    return lambda other: text if other == name else statement(other)
+
+
+LOCK_AND_LOOK_AT_ONCE = (
+    "from queues_queue q\n    cross join lateral (",
+    "from (select * from queues_queue where id = any(%(queues)s::bigint[]) for no key update) q\n    cross join lateral (",
+)
+MUTANTS = {
+    "no lock on the queue": (
+        check.a_claim_in_flight_keeps_others_out,
+        # the slot's unique index is the backstop behind the lock: without both, two start
+        lambda: mutant("lock_queues", ("for no key update skip locked", "")),
+    ),
+    "no token in finish": (
+        check.a_stale_token_changes_nothing,
+        lambda: mutant("finish", ("e.token = g.token and ", "")),
+    ),
+    "no status in finish": (
+        check.a_result_after_the_end_changes_nothing,
+        lambda: mutant("finish", (" and e.status in ('running', 'cancelling')", "")),
+    ),
+    "no status in the sweep": (
+        check.a_sweep_does_not_overwrite_what_moved_on,
+        lambda: mutant(
+            "release_held",
+            ("for no key update skip locked", ""),
+            ("where e.id = l.id and e.status in ('running', 'cancelling')", "where e.id = l.id"),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_is_found(name: str, dsn: str) -> None:
+    holds, make = MUTANTS[name]
+    with psycopg.connect(dsn, autocommit=True) as db:
+        db.execute("alter table queues_execution drop constraint execution_finished_at_iff_final")
+        db.execute("drop index execution_slot")
+    try:
+        with pytest.raises(AssertionError):
+            holds(dsn, make())
+    finally:
+        with psycopg.connect(dsn, autocommit=True) as db:
+            db.execute("truncate queues_execution")
+            db.execute(
+                "create unique index execution_slot on queues_execution (queue_id, slot)"
+                " where status in ('running', 'cancelling')"
+            )
+            db.execute(
+                "alter table queues_execution add constraint execution_finished_at_iff_final check"
+                " ((status in ('completed', 'failed', 'cancelled')) = (finished_at is not null))"
+            )
+
+
+def test_looking_in_the_statement_that_locks_admits_too_many(dsn: str) -> None:
+    """Why a claim is two statements: a lock does not refresh the snapshot of the statement that takes it."""
+    together = """
+        with queue as (select id, effective_limit from queues_queue where id = %(queue)s for no key update),
+        free as (
+            select queue.id, effective_limit - (
+                select count(*) from queues_execution e where e.queue_id = queue.id and e.status = 'running'
+            ) as room
+            from queue
+        ),
+        chosen as (
+            select e.id from queues_execution e, free
+            where e.queue_id = free.id and e.status = 'queued' and free.room > 0
+            order by e.place, e.id limit 1 for no key update of e skip locked
+        )
+        update queues_execution e
+        set status = 'running', worker_id = gen_random_uuid(), token = gen_random_uuid(), claimed_at = now(),
+            released_at = null
+        from chosen where e.id = chosen.id
+    """
+    stage = Stage(dsn, limit=1)
+    with stage.rival() as a, stage.rival() as b:
+        a.execute(together, {"queue": stage.queue})
+
+        def second() -> None:
+            b.execute(together, {"queue": stage.queue})
+            b.commit()
+
+        thread = in_thread(second)
+        stage.wait_until_blocked()
+        a.commit()
+        thread.join(10)
+    assert stage.running() == 2  # the fault that the two statements avoid
+
+
+def test_a_new_limit_waits_for_a_claim_on_an_unlimited_queue(dsn: str) -> None:
+    stage = Stage(dsn, limit=None)
+    with stage.rival() as a:
+        assert len(claim(stage, a)) == 3
+        changed = threading.Event()
+
+        def change() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("set application_name = 'rival'")
+            change_limit(queue="line", limit=1, reason="test", actor="ana", through=Change.Through.REST)
+            connection.close()
+            changed.set()
+
+        thread = in_thread(change)
+        stage.wait_until_blocked()
+        assert not changed.is_set()
+        a.commit()
+        thread.join(10)
+        assert changed.is_set()
+    with stage.rival() as b:
+        stage.enqueue([uuid7()])
+        assert claim(stage, b) == []
+
+
+def test_claims_on_an_unlimited_queue_run_side_by_side_on_different_rows(dsn: str) -> None:
+    stage = Stage(dsn, limit=None, waiting=4)
+    with stage.rival() as a, stage.rival() as b:
+        first, second = claim(stage, a, capacity=2), claim(stage, b, capacity=2)
+        assert len(first) == len(second) == 2 and not set(first) & set(second)
+
+
+def test_batches_with_the_same_keys_in_opposite_order_do_not_deadlock(dsn: str) -> None:
+    stage = Stage(dsn, limit=1, waiting=0)
+    keys = [f"key {n}" for n in range(50)]
+    faults: list[Exception] = []
+
+    def enqueue(order: list[str]) -> None:
+        try:
+            with psycopg.connect(dsn) as db:
+                for _ in range(20):
+                    stage.enqueue([uuid7() for _ in order], db, order)
+                    db.commit()
+        except psycopg.Error as error:
+            faults.append(error)
+
+    threads = [in_thread(lambda order=order: enqueue(order)) for order in (keys, keys[::-1])]  # type: ignore[misc]
+    for thread in threads:
+        thread.join(30)
+    assert faults == []
+    assert stage.main.execute("select count(*) from queues_execution").fetchone() == (50,)
