@@ -109,4 +109,3 @@ async def test_no_moment_is_over_a_limit(dsn: str, long: bool) -> None:
         dsn, "select count(*) from queues_execution where status = 'completed' and finished_at is null"
     )
     assert doubled == [(0,)]
-    print(f"\n{claims} claims, {lost} lost with their workers, {stale} stale results, {len(samples)} samples")

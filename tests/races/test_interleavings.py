@@ -1,4 +1,4 @@
-"""The interleavings that break the peers, one after the other, and the mutants that show that the tests can fail."""
+"""The interleavings that break the peers, one by one, and mutants that show that the tests can fail."""
 
 from __future__ import annotations
 
@@ -40,10 +40,6 @@ def mutant(name: str, *cuts: tuple[str, str]) -> Text:
     return lambda other: text if other == name else statement(other)
 
 
-LOCK_AND_LOOK_AT_ONCE = (
-    "from queues_queue q\n    cross join lateral (",
-    "from (select * from queues_queue where id = any(%(queues)s::bigint[]) for no key update) q\n    cross join lateral (",
-)
 MUTANTS = {
     "no lock on the queue": (
         check.a_claim_in_flight_keeps_others_out,
