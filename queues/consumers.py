@@ -32,7 +32,7 @@ MOST_BYTES = 4_096
 MOST_PER_SECOND, BURST = 5.0, 10.0
 
 # Close codes. The page reloads on the first two: then signing in, or the reason, is what it shows.
-SIGNED_OUT, NO_ROLE, TOO_MANY, TOO_SLOW, TOO_BIG, TOO_OFTEN, GOING = 4401, 4403, 4429, 4408, 1009, 1008, 1012
+SIGNED_OUT, NO_ROLE, TOO_MANY, TOO_SLOW, TOO_BIG, TOO_OFTEN, GOING = 4401, 4403, 4429, 4408, 1009, 1008, 4012
 
 log = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ Connection = psycopg.Connection[tuple[object, ...]]
 
 WORKER = """
 insert into queues_worker (
-    id, name, host, sdk_version, max_concurrent, state, key_name, registered_at, heartbeat_at, lease_until, claim_seq,
-    claim_token
+    id, name, host, sdk_version, max_concurrent, state, key_name, registered_at, heartbeat_at, lease_until,
+    claim_seq, claim_token
 ) values (%s, 'w', '', '', 100, 'alive', '', now(), now(), now() + interval '1 minute', 1, %s)
 """
 
@@ -81,7 +81,8 @@ class Stage:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             row = self.main.execute(
-                "select count(*) from pg_stat_activity where application_name = 'rival' and wait_event_type = 'Lock'"
+                "select count(*) from pg_stat_activity"
+                " where application_name = 'rival' and wait_event_type = 'Lock'"
             ).fetchone()
             if row and row[0]:
                 return
