@@ -1,7 +1,6 @@
 """Where the time goes: py-spy on the first server, and what PostgreSQL's sessions were doing.
 
 The embedded PostgreSQL has no pg_stat_statements, so its sessions are sampled: which statement, waiting for what.
-Where the extension is there (DATABASE_URL has no say here, but the wheel may gain it), it adds its own table.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import psycopg
 
 SAMPLE_SECONDS = 0.005
 TOP = 25
+IDLE = ("Condition.wait ", "EpollSelector.select ")  # threads that wait, which py-spy takes for busy
 SESSIONS = """
     select coalesce(wait_event_type || ':' || wait_event, 'running'), query
     from pg_stat_activity
@@ -81,6 +81,8 @@ def functions(stacks: str) -> str:
     for line in stacks.splitlines():
         frames, _, count = line.rpartition(" ")
         names = [_function(frame) for frame in frames.split(";")]
+        if names[-1].startswith(IDLE):
+            continue
         own[names[-1]] += int(count)
         for name in set(names):
             within[name] += int(count)

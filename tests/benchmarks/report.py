@@ -44,8 +44,11 @@ class Ratio:
 
     @property
     def verdict(self) -> str:
-        reached, must = (self._meets(bound) for bound in (self.goal.reach, self.goal.must))
-        return "reached" if reached else "met" if must else "MISSED"
+        if self._meets(self.goal.reach):
+            return "reached"
+        if not self.goal.must:  # something to reach for only
+            return ""
+        return "met" if self._meets(self.goal.must) else "MISSED"
 
     def _meets(self, bound: float) -> bool:
         return self.value <= bound if self.goal.at_most else self.value >= bound
