@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
 from msgspec import Raw
 
 from queues.engine import Conflict, Engine, WorkerGone
@@ -20,6 +22,7 @@ from queues.requests import Accepted, Exchange, Heartbeat, NewExecution
 from .crew import Crew, end_lease, engine_on, enqueue, ids, query, status_of
 
 REST = Change.Through.REST
+T = TypeVar("T")
 
 INSERTED_BEHIND_THE_BACK = """
 insert into queues_execution (
@@ -36,12 +39,12 @@ async def engine(dsn: str) -> AsyncIterator[Engine]:
         yield engine
 
 
-async def in_django(function, *args, **more):  # type: ignore[no-untyped-def]
-    def run():  # type: ignore[no-untyped-def]
-        from django.db import connection
+async def in_django(verb: Callable[..., T], *args: Any, **more: Any) -> T:
+    """Runs a verb of Django's connection in a thread of its own, as a page does."""
 
+    def run() -> T:
         try:
-            return function(*args, **more)
+            return verb(*args, **more)
         finally:
             connection.close()
 

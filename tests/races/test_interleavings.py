@@ -40,7 +40,7 @@ def mutant(name: str, *cuts: tuple[str, str]) -> Text:
     return lambda other: text if other == name else statement(other)
 
 
-MUTANTS = {
+MUTANTS: dict[str, tuple[Callable[[str, Text], None], Callable[[], Text]]] = {
     "no lock on the queue": (
         check.a_claim_in_flight_keeps_others_out,
         # the slot's unique index is the backstop behind the lock: without both, two start
