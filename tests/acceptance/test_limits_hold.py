@@ -7,10 +7,11 @@ the recorded history of claims is read afterwards. `--long` takes 5,000 executio
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import cycle, islice
@@ -21,8 +22,9 @@ import psycopg
 import pytest
 
 from polos import Invocation, PolosClient
+from tests import servers
 from tests.acceptance.fleet import Body, Fleet, bodies, create_key, fleet, history, most_at_once
-from tests.servers import StartServer
+from tests.servers import Server, StartServer
 
 LIMITS = {"limit-1": 1, "limit-2": 2, "limit-5": 5}
 HOME = {"one": "limit-1", "two": "limit-2", "five": "limit-5", "five_too": "limit-5"}
@@ -71,20 +73,24 @@ HELD = """
 @dataclass(frozen=True, slots=True)
 class Cluster:
     dsn: str
-    urls: list[str]
+    servers: list[Server]
     key: str
     crew: Fleet
     observer: Observer
+
+    @property
+    def urls(self) -> list[str]:
+        return [one.url for one in self.servers]
 
 
 @pytest.fixture
 def cluster(dsn: str, server: StartServer, tmp_path: Path) -> Iterator[Cluster]:
     first = server(dsn=dsn, env=QUICK_TO_NOTICE)
     key = create_key(first.data_dir, dsn)
-    urls = [first.url, server(dsn=dsn, env=QUICK_TO_NOTICE).url]
+    both = [first, server(dsn=dsn, env=QUICK_TO_NOTICE)]
     observer = Observer(dsn)
     with fleet(tmp_path, key) as crew, observer.watching():
-        yield Cluster(dsn, urls, key, crew, observer)
+        yield Cluster(dsn, both, key, crew, observer)
 
 
 async def test_no_limit_is_broken_and_nothing_is_lost_while_workers_die(
@@ -119,7 +125,10 @@ async def test_two_workflows_of_one_queue_on_different_workers_share_its_limit(c
     started = {
         name: cluster.crew.start(name, url, [serves[name]]) for name, url in zip(serves, cluster.urls, strict=True)
     }
-    work = [Invocation(workflow=("five", "five_too")[n % 2], **short("limit-5")) for n in range(100)]
+    work = [
+        Invocation(workflow=name, payload={"seconds": 0.05}, **home(name))
+        for name in islice(cycle(("five", "five_too")), 100)
+    ]
     async with PolosClient(cluster.urls[0], cluster.key) as client:
         for worker in started.values():
             worker.wait_until_ready()
@@ -133,19 +142,56 @@ async def test_two_workflows_of_one_queue_on_different_workers_share_its_limit(c
     assert cluster.observer.over == []
 
 
-def short(queue: str) -> dict[str, Any]:
-    return {"payload": {"seconds": 0.05}, "queue_name": queue, "queue_concurrency_limit": LIMITS[queue]}
+async def test_a_server_that_dies_takes_no_limit_and_no_work_with_it(cluster: Cluster) -> None:
+    cluster.crew.start("w1", cluster.urls[1], HOME)
+    accepted = await enqueue(cluster, 100, 0.1)
+    await until_final(cluster.dsn, 10, seconds=20)
+    cluster.servers[1].process.kill()
+    # What runs on its worker is stopped there before the lease is over, and only then begins on the other one.
+    cluster.crew.start("w2", cluster.urls[0], HOME)
+    await until_final(cluster.dsn, 100, seconds=40)
+    cluster.crew.kill("w1")  # it would try to say goodbye
+    ran = bodies(cluster.crew.lines(), cluster.crew.dead_at)
+    for queue, limit in LIMITS.items():
+        assert most_at_once((body.begin, body.end) for body in ran if body.queue == queue) == limit
+    with psycopg.connect(cluster.dsn) as db:
+        claims = history(db)
+    assert_each_once(accepted, ran, claims)
+    assert sum(outcome == "lost" for *_, outcome in claims) > 0
+    assert cluster.observer.over == []
+
+
+async def test_a_worker_that_was_frozen_has_no_say_afterwards(cluster: Cluster) -> None:
+    frozen = cluster.crew.start("w1", cluster.urls[0], ["one"]).wait_until_ready()
+    async with PolosClient(cluster.urls[1], cluster.key) as client:
+        handle = await client.invoke("one", {"seconds": 1}, **home("one"))
+        assert await seen(lambda: len(cluster.crew.lines()) == 1)
+        frozen.process.send_signal(signal.SIGSTOP)
+        cluster.crew.start("w2", cluster.urls[1], ["one"])
+        await handle.result(30)
+        frozen.process.send_signal(signal.SIGCONT)
+        assert await seen(lambda: "Registering again" in frozen.said)
+        execution = await handle.get()
+    assert (execution.status, execution.attempt) == ("completed", 2)
+    assert await seen(lambda: frozen.said.count(" serves ") == 2)
+    with psycopg.connect(cluster.dsn) as db:
+        assert [outcome for *_, outcome in sorted(history(db))] == ["lost", "completed"]
+
+
+async def seen(condition: Callable[[], bool]) -> bool:
+    return await asyncio.to_thread(servers.eventually, condition, seconds=20)
+
+
+def home(workflow: str) -> dict[str, Any]:
+    """Its queue, for whoever enqueues before a worker has declared it."""
+    return {"queue_name": HOME[workflow], "queue_concurrency_limit": LIMITS[HOME[workflow]]}
 
 
 async def enqueue(cluster: Cluster, total: int, seconds: float) -> list[str]:
     """Through both servers in turn. What is accepted is what this returns."""
     work = [
-        Invocation(
-            workflow=name, payload={"seconds": seconds},
-            queue_name=HOME[name], queue_concurrency_limit=LIMITS[HOME[name]],
-        )
-        for name in islice(cycle(MIX), total)
-    ]  # fmt: skip
+        Invocation(workflow=name, payload={"seconds": seconds}, **home(name)) for name in islice(cycle(MIX), total)
+    ]
     accepted: list[str] = []
     async with PolosClient(cluster.urls[0], cluster.key) as one, PolosClient(cluster.urls[1], cluster.key) as two:
         for client, first in zip(cycle((one, two)), range(0, total, 100), strict=False):
