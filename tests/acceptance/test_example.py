@@ -123,6 +123,19 @@ def test_the_first_lines_that_anybody_writes(running_server: Server) -> None:
     ]  # fmt: skip
 
 
+def test_the_settings_file_of_the_example_is_read(running_server: Server, tmp_path: Path) -> None:
+    given = (EXAMPLE / ".env.example").read_text()
+    written = re.sub(r"^#?\s*POLOS_API_URL=.*$", f"POLOS_API_URL={running_server.url}", given, flags=re.MULTILINE)
+    assert running_server.url in written
+    (tmp_path / ".env").write_text(written)
+    env = servers.environment()
+    del env["PYTHON_DOTENV_DISABLED"]
+    command = [sys.executable, str(WORKERS / "snippet.py")]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 5
+
+
 def test_without_a_server_it_says_what_to_do() -> None:
     done = subprocess.run(
         [sys.executable, "main.py"],
