@@ -25,6 +25,7 @@ ONCE = "POLOS_BENCHMARKS_FETCHED"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    options.rounds = 1 if options.smoke else options.rounds
     chosen = _scenarios(options)
     if any(who != OURS for scenario in chosen for who in scenario.contestants):
         _fetch_peers()
