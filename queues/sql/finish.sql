@@ -16,11 +16,12 @@ locked as (
         when g.retry_in is null or e.attempt >= e.max_attempts then 'failed'
         when g.retry_in > 0 then 'scheduled'
         else 'queued' end as status
-    from given g
-    join queues_execution e on e.id = g.id
+    from (select * from given order by id) as g
+    cross join lateral (
+        -- One look-up by key per result: as a plain join the planner may walk all that is held for each of them.
+        select x.* from queues_execution x where x.id = g.id for no key update
+    ) as e
     where e.token = g.token and e.status in ('running', 'cancelling')
-    order by e.id
-    for no key update of e
 )
 update queues_execution e
 set status = l.status, outcome = l.outcome, released_at = clock_timestamp(),
