@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,8 @@ class Fleet:
         for worker in self.workers.values():
             worker.process.terminate()
         for worker in self.workers.values():
-            worker.stop()
+            with suppress(subprocess.TimeoutExpired):  # killed then; one that a test froze must not spare the rest
+                worker.stop()
 
     def lines(self) -> list[dict[str, Any]]:
         text = self.record.read_text() if self.record.exists() else ""
