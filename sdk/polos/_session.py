@@ -93,6 +93,7 @@ class Session:
         self._hand_in_wake = asyncio.Event()
         self._quiet = asyncio.Event()  # nothing runs, nothing is ready, nothing is on its way
         self._beat_now = asyncio.Event()
+        self._leaving = False  # the server may have forgotten us, as we asked it to
 
     async def run(self) -> None:
         """Works until `draining` is set, then finishes. Raises Gone when the server does not know us any more."""
@@ -357,6 +358,8 @@ class Session:
             self._http.outages.begin("heartbeat", trouble.reason)
             return False
         except Gone:
+            if self._leaving:  # this heartbeat was overtaken by our farewell
+                return True
             raise
         except RequestRefused as error:
             self._http.outages.begin("heartbeat", f"refuses this worker: {error}")
@@ -413,6 +416,7 @@ class Session:
         try:
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await self._quiet.wait()
+                self._leaving = True
                 await self._http.call("DELETE", self._path, lane="leave", patience=FAREWELL_SECONDS)
         except (TimeoutError, PolosError):
             logger.warning("The server could not be told; what is not handed in goes back when the lease is over.")
