@@ -123,7 +123,12 @@ class Enqueuer:
 
     async def _insert(self, batches: list[list[_Item]]) -> list[list[Accepted | Conflict]]:
         items = [item for batch in batches for item in batch]
-        rows = await self._database.again(lambda: self._insert_once(items))
+        # One row per id, the first: of two, the database would keep the one with the lesser key, and the first
+        # caller would be told that its own was accepted.
+        first: dict[UUID, _Item] = {}
+        for item in items:
+            first.setdefault(item.id, item)
+        rows = await self._database.again(lambda: self._insert_once(list(first.values())))
         inserted = {row[0]: row for row in rows}
         answers: dict[int, Accepted | Conflict] = {}
         others: list[tuple[int, _Item]] = []

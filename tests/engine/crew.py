@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import psycopg
+from asgiref.sync import sync_to_async
+from django.db import connection
 from msgspec import UNSET, Raw
 
 from queues.engine import Config, Engine
@@ -27,6 +29,7 @@ from queues.requests import (
 
 NO_LIMIT = "no limit declared"
 Outcome = Literal["completed", "failed", "cancelled", "released"]
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -91,6 +94,18 @@ class Crew:
         return Finished(id=id, token=self.held[id], outcome=outcome, result=Raw(result), error=error, **more)
 
 
+async def in_django(verb: Callable[..., T], *args: Any, **more: Any) -> T:
+    """Runs a verb of Django's connection in a thread of its own, as a page does."""
+
+    def run() -> T:
+        try:
+            return verb(*args, **more)
+        finally:
+            connection.close()
+
+    return await sync_to_async(run, thread_sensitive=False)()
+
+
 async def enqueue(
     engine: Engine, count: int, workflow: str = "work", queue: str = "line", **more: Any
 ) -> list[UUID]:
@@ -117,3 +132,9 @@ def status_of(dsn: str, id: UUID) -> str:
 
 def end_lease(dsn: str, worker: UUID) -> None:
     query(dsn, "update queues_worker set lease_until = now() - interval '1 second' where id = %s", worker)
+
+
+async def lose(engine: Engine, dsn: str, worker: UUID) -> None:
+    """The worker's lease ends, and the sweep finds it."""
+    end_lease(dsn, worker)
+    engine.taken_back((await engine.leases.expire())[1])

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
 
 import pytest
-from asgiref.sync import sync_to_async
-from django.db import connection
 from msgspec import Raw
 
 from queues.engine import Conflict, Engine, WorkerGone
@@ -19,10 +15,9 @@ from queues.limits import change_limit, pause, resume
 from queues.models import Change
 from queues.requests import Accepted, Exchange, Heartbeat, NewExecution
 
-from .crew import Crew, end_lease, engine_on, enqueue, ids, query, status_of
+from .crew import Crew, end_lease, engine_on, enqueue, ids, in_django, query, status_of
 
 REST = Change.Through.REST
-T = TypeVar("T")
 
 INSERTED_BEHIND_THE_BACK = """
 insert into queues_execution (
@@ -31,24 +26,6 @@ insert into queues_execution (
 )
 select gen_random_uuid(), id, 'work', 'queued', now(), 0, now(), 'null', 0, 1, 0, '', '' from queues_queue
 """
-
-
-@pytest.fixture
-async def engine(dsn: str) -> AsyncIterator[Engine]:
-    async with engine_on(dsn) as engine:
-        yield engine
-
-
-async def in_django(verb: Callable[..., T], *args: Any, **more: Any) -> T:
-    """Runs a verb of Django's connection in a thread of its own, as a page does."""
-
-    def run() -> T:
-        try:
-            return verb(*args, **more)
-        finally:
-            connection.close()
-
-    return await sync_to_async(run, thread_sensitive=False)()
 
 
 # -- enqueue ---------------------------------------------------------------------------------------
