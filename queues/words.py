@@ -8,10 +8,12 @@ MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
 
 def duration(seconds: float | None, *, fine: bool = True) -> str:
-    """A length of time: `0.4 s`, `22 s`, `1 min 12 s`, `3 h 5 min`, `2 d 4 h`. Not fine: whole seconds."""
+    """A length of time: `6 ms`, `0.4 s`, `22 s`, `1 min 12 s`, `3 h 5 min`, `2 d 4 h`. Not fine: whole seconds."""
     if seconds is None:
         return "–"
     seconds = max(0.0, seconds)
+    if fine and seconds < 0.05:
+        return f"{round(1000 * seconds)} ms"
     if seconds < 9.95:
         return f"{seconds:.1f} s" if fine else f"{int(seconds)} s"
     whole = int(seconds)

@@ -63,3 +63,7 @@ def test_live_parts_have_ids(vera: Client) -> None:
             assert ' id="' in tag, tag
         ids = re.findall(r'\sid="([^"]+)"', html)
         assert len(ids) == len(set(ids))
+
+
+def test_the_icon_is_found_where_browsers_look_for_it(client: Client) -> None:
+    assert client.get("/favicon.ico").headers["Location"] == "/static/img/icon.svg"

@@ -15,9 +15,9 @@ from queues.indent import indented
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
-        (None, "–"), (0, "0.0 s"), (0.44, "0.4 s"), (9.9, "9.9 s"), (9.96, "9 s"), (59.9, "59 s"), (60, "1 min"),
-        (72, "1 min 12 s"), (600, "10 min"), (3599, "59 min"), (3600, "1 h"), (11100, "3 h 5 min"),
-        (187200, "2 d 4 h"), (-3, "0.0 s"),
+        (None, "–"), (-3, "0 ms"), (0, "0 ms"), (0.0064, "6 ms"), (0.05, "0.1 s"), (0.44, "0.4 s"), (9.9, "9.9 s"),
+        (9.96, "9 s"), (59.9, "59 s"), (60, "1 min"), (72, "1 min 12 s"), (600, "10 min"), (3599, "59 min"),
+        (3600, "1 h"), (11100, "3 h 5 min"), (187200, "2 d 4 h"),
     ],
 )  # fmt: skip
 def test_durations(seconds: float | None, said: str) -> None:
