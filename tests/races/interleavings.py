@@ -10,6 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 from uuid import UUID
 
 import psycopg
@@ -32,9 +33,12 @@ insert into queues_worker (
 class Stage:
     """A database with one queue, some work, and connections for the rivals."""
 
+    opened: ClassVar[list[Connection]] = []  # closed after each test
+
     def __init__(self, dsn: str, *, limit: int | None, waiting: int = 3) -> None:
         self.dsn = dsn
         self.main = psycopg.connect(dsn, autocommit=True)
+        self.opened.append(self.main)
         values = {"names": texts(["line"]), "limits": numbers([limit]), "declared_by": "test"}
         self.main.execute(statement("create_queues").encode(), values)
         row = self.main.execute("select id from queues_queue").fetchone()
@@ -77,23 +81,28 @@ class Stage:
         assert row is not None
         return int(str(row[0]))
 
+    def somebody_is_blocked(self) -> bool:
+        row = self.main.execute(
+            "select count(*) from pg_stat_activity where application_name = 'rival' and wait_event_type = 'Lock'"
+        ).fetchone()
+        return row is not None and row[0] != 0
+
     def wait_until_blocked(self) -> None:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            row = self.main.execute(
-                "select count(*) from pg_stat_activity"
-                " where application_name = 'rival' and wait_event_type = 'Lock'"
-            ).fetchone()
-            if row and row[0]:
+            if self.somebody_is_blocked():
                 return
             time.sleep(0.01)
         raise AssertionError("nobody is blocked: the lock that should hold the rival is missing")
 
 
-def claim(stage: Stage, db: Connection, text: Text = statement, *, capacity: int = 10) -> list[UUID]:
+def claim(
+    stage: Stage, db: Connection, text: Text = statement, *, capacity: int = 10, lock: str = "lock_queues"
+) -> list[UUID]:
     """The two statements of a claim in an open transaction, as `exchange` runs them."""
     worker, token = stage.worker()
-    db.execute(text("lock_queues").encode(), {"queues": numbers([stage.queue])})
+    values = {"queues": numbers([stage.queue])} if lock == "lock_queues" else {"queue": stage.queue}
+    db.execute(text(lock).encode(), values)
     rows = db.execute(
         text("claim").encode(),
         {
@@ -104,14 +113,27 @@ def claim(stage: Stage, db: Connection, text: Text = statement, *, capacity: int
     return [UUID(str(row[0])) for row in rows if row[0] is not None]
 
 
-def finish(db: Connection, text: Text, id: UUID, token: UUID) -> int:
+def finish(
+    db: Connection, text: Text, id: UUID, token: UUID, outcome: str = "completed", retry_in: float | None = None
+) -> int:
     return db.execute(
         text("finish").encode(),
         {
-            "ids": uuids([id]), "tokens": uuids([token]), "outcomes": texts(["completed"]),
-            "results": texts(["1"]), "errors": texts([None]), "retry_ins": numbers([None]),
+            "ids": uuids([id]), "tokens": uuids([token]), "outcomes": texts([outcome]),
+            "results": texts(["1" if outcome == "completed" else None]), "errors": texts([None]),
+            "retry_ins": numbers([retry_in]),
         },
     ).rowcount  # fmt: skip
+
+
+def cancel(db: Connection, text: Text, id: UUID) -> int:
+    return db.execute(text("cancel").encode(), {"id": id, "by": "test"}).rowcount
+
+
+def take_back(db: Connection, text: Text, worker: UUID) -> int:
+    """What the sweep does with a worker that it has found lost."""
+    values = {"workers": uuids([worker]), "outcome": "lost", "token": None, "max_losses": 10}
+    return db.execute(text("release_held").encode(), values).rowcount
 
 
 def token_of(stage: Stage, id: UUID) -> UUID:
@@ -124,6 +146,64 @@ def in_thread(work: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
+
+
+def status_of(stage: Stage, id: UUID) -> str:
+    row = stage.main.execute("select status from queues_execution where id = %s", (id,)).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def worker_of(stage: Stage, id: UUID) -> UUID:
+    row = stage.main.execute("select worker_id from queues_execution where id = %s", (id,)).fetchone()
+    assert row is not None
+    return UUID(str(row[0]))
+
+
+def claimed_one(stage: Stage, db: Connection) -> tuple[UUID, UUID]:
+    """A committed claim of one execution: its id and token."""
+    (id,) = claim(stage, db, capacity=1)
+    db.commit()
+    return id, token_of(stage, id)
+
+
+class Second:
+    """The rival's move, begun while the first one's transaction is open, and committed when it gets through.
+
+    `answer` is what the move returned, or what PostgreSQL had against it.
+    """
+
+    def __init__(self, stage: Stage, db: Connection, move: Callable[[Connection], object]) -> None:
+        self._stage = stage
+        self._db = db
+        self._move = move
+        self.answer: object = None
+        self._thread = in_thread(self._run)
+
+    def _run(self) -> None:
+        try:
+            self.answer = self._move(self._db)
+            self._db.commit()
+        except psycopg.Error as error:
+            self.answer = error
+            self._db.rollback()
+
+    def is_blocked(self) -> bool:
+        """Once it is clear which of the two: through already, or waiting for a lock."""
+        deadline = time.monotonic() + 10
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            if self._stage.somebody_is_blocked():
+                return True
+            time.sleep(0.005)
+        assert not self._thread.is_alive(), "the rival is neither through nor blocked"
+        return False
+
+    def after(self, first: Connection) -> object:
+        """What it came to, once the first one has committed."""
+        first.commit()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        return self.answer
 
 
 # -- the checks ------------------------------------------------------------------------------------
@@ -146,28 +226,12 @@ def a_claim_in_flight_keeps_others_out(dsn: str, text: Text) -> None:
 def a_claim_that_waited_sees_what_was_claimed(dsn: str, text: Text) -> None:
     """B waits for the queue that A holds, and must count what A committed meanwhile."""
     stage = Stage(dsn, limit=2, waiting=6)
-    found: list[list[UUID]] = []
     with stage.rival() as a, stage.rival() as b:
-        claim(stage, a, text, capacity=1)
-
-        def wait_and_claim() -> None:
-            worker, token = stage.worker()
-            b.execute(text("lock_queue_waiting").encode(), {"queue": stage.queue})
-            rows = b.execute(
-                text("claim").encode(),
-                {
-                    "queues": numbers([stage.queue]), "workflows": texts(["work"]), "worker": worker,
-                    "token": token, "capacity": 10,
-                },
-            ).fetchall()  # fmt: skip
-            found.append([UUID(str(row[0])) for row in rows if row[0] is not None])
-            b.commit()
-
-        thread = in_thread(wait_and_claim)
-        stage.wait_until_blocked()
-        a.commit()
-        thread.join(10)
-    assert [len(claims) for claims in found] == [1], "the waiting claim did not see the committed one"
+        assert len(claim(stage, a, text, capacity=1)) == 1
+        waiting = Second(stage, b, lambda db: claim(stage, db, text, lock="lock_queue_waiting"))
+        waiting.is_blocked()
+        claims = waiting.after(a)
+        assert isinstance(claims, list) and len(claims) == 1, "the waiting claim did not see the committed one"
     assert stage.running() == 2
 
 
@@ -200,20 +264,127 @@ def a_sweep_does_not_overwrite_what_moved_on(dsn: str, text: Text) -> None:
     """The result is being written while the sweep looks: whoever is first wins, once."""
     stage = Stage(dsn, limit=1)
     with stage.rival() as a, stage.rival() as b:
+        id, token = claimed_one(stage, a)
+        worker = worker_of(stage, id)
+        assert finish(a, text, id, token) == 1  # not committed yet
+        sweep = Second(stage, b, lambda db: take_back(db, text, worker))
+        sweep.is_blocked()  # it skips the locked row; a mutant waits for it
+        sweep.after(a)
+    assert status_of(stage, id) == "completed", "a sweep took back what had been completed"
+
+
+def a_result_that_waited_for_the_sweep_is_refused(dsn: str, text: Text) -> None:
+    stage = Stage(dsn, limit=1)
+    with stage.rival() as a, stage.rival() as b:
+        id, token = claimed_one(stage, a)
+        assert take_back(a, text, worker_of(stage, id)) == 1
+        result = Second(stage, b, lambda db: finish(db, text, id, token))
+        result.is_blocked()
+        assert result.after(a) == 0, "a result was taken after the claim had been taken back"
+    assert status_of(stage, id) == "queued"
+
+
+def a_cancel_that_waited_for_a_result_changes_nothing(dsn: str, text: Text) -> None:
+    stage = Stage(dsn, limit=1)
+    with stage.rival() as a, stage.rival() as b:
+        id, token = claimed_one(stage, a)
+        assert finish(a, text, id, token) == 1
+        late = Second(stage, b, lambda db: cancel(db, text, id))
+        assert late.is_blocked()
+        assert late.after(a) == 0, "what had completed was cancelled"
+    assert status_of(stage, id) == "completed"
+
+
+def a_failure_that_waited_for_a_cancel_does_not_come_back(dsn: str, text: Text) -> None:
+    """It has tries left; it would be queued again, if the cancel was not seen."""
+    stage = Stage(dsn, limit=1)
+    stage.main.execute("update queues_execution set max_attempts = 5")
+    with stage.rival() as a, stage.rival() as b:
+        id, token = claimed_one(stage, a)
+        assert cancel(a, text, id) == 1
+        result = Second(stage, b, lambda db: finish(db, text, id, token, "failed", 0.0))
+        result.is_blocked()
+        assert result.after(a) == 1
+    assert status_of(stage, id) == "cancelled", "what was to be cancelled went on"
+
+
+def a_result_that_waited_for_a_cancel_counts(dsn: str, text: Text) -> None:
+    """The work was done before the worker could be told."""
+    stage = Stage(dsn, limit=1)
+    with stage.rival() as a, stage.rival() as b:
+        id, token = claimed_one(stage, a)
+        assert cancel(a, text, id) == 1
+        result = Second(stage, b, lambda db: finish(db, text, id, token))
+        assert result.is_blocked()
+        assert result.after(a) == 1
+    assert status_of(stage, id) == "completed"
+
+
+def a_cancel_that_waited_for_a_claim_holds_the_slot(dsn: str, text: Text) -> None:
+    stage = Stage(dsn, limit=1)
+    with stage.rival() as a, stage.rival() as b:
         (id,) = claim(stage, a, text)
-        a.commit()
-        assert finish(a, text, id, token_of(stage, id)) == 1  # not committed yet
-        row = stage.main.execute("select worker_id from queues_execution where id = %s", (id,)).fetchone()
-        assert row is not None
-        values = {"workers": uuids([UUID(str(row[0]))]), "outcome": "lost", "token": None, "max_losses": 10}
+        late = Second(stage, b, lambda db: cancel(db, text, id))
+        assert late.is_blocked()
+        answer = late.after(a)
+        assert answer == 1, answer
+    assert status_of(stage, id) == "cancelling", "a running execution was cancelled under its worker's feet"
+    assert stage.running() == 1
 
-        def sweep() -> None:
-            b.execute(text("release_held").encode(), values)
-            b.commit()
 
-        thread = in_thread(sweep)
-        thread.join(0.5)  # skips the locked row at once; a mutant waits for it
-        a.commit()
-        thread.join(10)
-    row = stage.main.execute("select status from queues_execution where id = %s", (id,)).fetchone()
-    assert row == ("completed",), "a sweep took back what had been completed"
+def a_claim_passes_over_what_is_being_cancelled(dsn: str, text: Text) -> None:
+    stage = Stage(dsn, limit=1)
+    with stage.rival() as a, stage.rival() as b:
+        assert cancel(a, text, stage.work[0]) == 1
+        taking = Second(stage, b, lambda db: claim(stage, db, text))
+        taking.is_blocked()
+        assert taking.after(a) == [stage.work[1]]
+    assert status_of(stage, stage.work[0]) == "cancelled", "a cancelled execution was started"
+
+
+def a_sweep_spares_a_worker_that_renews_in_time(dsn: str, text: Text, renew: str = "heartbeat") -> None:
+    """The renewal came before the end of the lease and is not committed when the sweep reads."""
+    stage = Stage(dsn, limit=1)
+    worker, _ = stage.worker()
+    soon = "update queues_worker set lease_until = clock_timestamp() + interval '0.2 seconds' where id = %s"
+    with stage.rival() as a, stage.rival() as b:
+        stage.main.execute(soon, (worker,))
+        values = {"ids": uuids([worker]), "received": numbers([1]), "lease": 60.0}
+        values |= {"seqs": numbers([2]), "tokens": uuids([uuid7()])}
+        used = {name: value for name, value in values.items() if f"%({name})s" in text(renew)}
+        assert a.execute(text(renew).encode(), used).rowcount == 1
+        # until the moment that the committed row names has passed
+        stage.main.execute(
+            "select pg_sleep(extract(epoch from lease_until - clock_timestamp()) + 0.001) from queues_worker"
+        )
+        sweep = Second(stage, b, lambda db: db.execute(text("lost_workers").encode(), {"most": 10}).rowcount)
+        sweep.is_blocked()
+        assert sweep.after(a) == 0, "a worker was lost whose renewal was in time"
+
+
+def what_is_cancelled_is_not_promoted(dsn: str, text: Text) -> None:
+    stage = Stage(dsn, limit=1, waiting=1)
+    (id,) = stage.work
+    stage.main.execute("update queues_execution set status = 'scheduled', due_at = now() - interval '1 second'")
+    with stage.rival() as a, stage.rival() as b:
+        assert cancel(a, text, id) == 1
+        tick = Second(stage, b, lambda db: db.execute(text("promote_due").encode(), {"most": 10}).rowcount)
+        tick.is_blocked()
+        assert tick.after(a) == 0, "a cancelled execution was queued"
+    assert status_of(stage, id) == "cancelled"
+
+
+def a_changed_limit_is_seen_by_the_next_claim(dsn: str, text: Text, before: int | None = None) -> None:
+    """The limit becomes 1 while a claim asks: it gets nothing, or what is right after the change."""
+    stage = Stage(dsn, limit=before)
+    with stage.rival() as a, stage.rival() as b:
+        a.execute(text("lock_limit").encode(), {"queue": stage.queue})
+        a.execute(text("set_declared_limit").encode(), {"queue": stage.queue, "limit": 1, "declared_by": "test"})
+        taking = Second(stage, b, lambda db: claim(stage, db, text))
+        taking.is_blocked()
+        claims = taking.after(a)
+        assert isinstance(claims, list) and len(claims) <= 1, "a claim went by the limit before the change"
+        second = claim(stage, b, text)
+        b.commit()
+        assert len(claims) + len(second) == 1
+    assert stage.running() == 1

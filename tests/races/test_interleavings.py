@@ -11,11 +11,11 @@ from django.db import connection
 
 from queues.engine.statements import statement
 from queues.ids import uuid7
-from queues.limits import change_limit
+from queues.limits import change_limit, pause
 from queues.models import Change
 
 from . import interleavings as check
-from .interleavings import Stage, Text, claim, in_thread
+from .interleavings import Second, Stage, Text, claim, in_thread
 
 CHECKS = (
     check.a_claim_in_flight_keeps_others_out,
@@ -23,6 +23,13 @@ CHECKS = (
     check.a_stale_token_changes_nothing,
     check.a_result_after_the_end_changes_nothing,
     check.a_sweep_does_not_overwrite_what_moved_on,
+    check.a_result_that_waited_for_the_sweep_is_refused,
+    check.a_cancel_that_waited_for_a_result_changes_nothing,
+    check.a_failure_that_waited_for_a_cancel_does_not_come_back,
+    check.a_result_that_waited_for_a_cancel_counts,
+    check.a_cancel_that_waited_for_a_claim_holds_the_slot,
+    check.a_claim_passes_over_what_is_being_cancelled,
+    check.what_is_cancelled_is_not_promoted,
 )
 
 
@@ -31,60 +38,14 @@ def test_it_holds(holds: Callable[[str, Text], None], dsn: str) -> None:
     holds(dsn, statement)
 
 
-def mutant(name: str, *cuts: tuple[str, str]) -> Text:
-    """The statements, one of them with a guard taken out."""
-    text = statement(name)
-    for old, new in cuts:
-        assert old in text, f"{name} has changed: the mutant no longer cuts anything"
-        text = text.replace(old, new)
-    return lambda other: text if other == name else statement(other)
+@pytest.mark.parametrize("renew", ["heartbeat", "begin_claims"])
+def test_a_worker_that_renews_in_time_is_spared(dsn: str, renew: str) -> None:
+    check.a_sweep_spares_a_worker_that_renews_in_time(dsn, statement, renew)
 
 
-MUTANTS: dict[str, tuple[Callable[[str, Text], None], Callable[[], Text]]] = {
-    "no lock on the queue": (
-        check.a_claim_in_flight_keeps_others_out,
-        # the slot's unique index is the backstop behind the lock: without both, two start
-        lambda: mutant("lock_queues", ("for no key update skip locked", "")),
-    ),
-    "no token in finish": (
-        check.a_stale_token_changes_nothing,
-        lambda: mutant("finish", ("e.token = g.token and ", "")),
-    ),
-    "no status in finish": (
-        check.a_result_after_the_end_changes_nothing,
-        lambda: mutant("finish", (" and e.status in ('running', 'cancelling')", "")),
-    ),
-    "no status in the sweep": (
-        check.a_sweep_does_not_overwrite_what_moved_on,
-        lambda: mutant(
-            "release_held",
-            ("for no key update skip locked", ""),
-            ("where e.id = l.id and e.status in ('running', 'cancelling')", "where e.id = l.id"),
-        ),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", MUTANTS)
-def test_a_mutant_is_found(name: str, dsn: str) -> None:
-    holds, make = MUTANTS[name]
-    with psycopg.connect(dsn, autocommit=True) as db:
-        db.execute("alter table queues_execution drop constraint execution_finished_at_iff_final")
-        db.execute("drop index execution_slot")
-    try:
-        with pytest.raises(AssertionError):
-            holds(dsn, make())
-    finally:
-        with psycopg.connect(dsn, autocommit=True) as db:
-            db.execute("truncate queues_execution")
-            db.execute(
-                "create unique index execution_slot on queues_execution (queue_id, slot)"
-                " where status in ('running', 'cancelling')"
-            )
-            db.execute(
-                "alter table queues_execution add constraint execution_finished_at_iff_final check"
-                " ((status in ('completed', 'failed', 'cancelled')) = (finished_at is not null))"
-            )
+@pytest.mark.parametrize("before", [None, 3])
+def test_a_claim_goes_by_the_changed_limit(dsn: str, before: int | None) -> None:
+    check.a_changed_limit_is_seen_by_the_next_claim(dsn, statement, before)
 
 
 def test_looking_in_the_statement_that_locks_admits_too_many(dsn: str) -> None:
@@ -122,8 +83,11 @@ def test_looking_in_the_statement_that_locks_admits_too_many(dsn: str) -> None:
     assert stage.running() == 2  # the fault that the two statements avoid
 
 
-def test_a_new_limit_waits_for_a_claim_on_an_unlimited_queue(dsn: str) -> None:
-    stage = Stage(dsn, limit=None)
+@pytest.mark.parametrize("verb", ["limit", "pause"])
+@pytest.mark.parametrize("before", [None, 3])
+def test_a_change_waits_for_a_claim_in_flight(dsn: str, before: int | None, verb: str) -> None:
+    """It is answered when nothing can start any more by what was before, not earlier."""
+    stage = Stage(dsn, limit=before)
     with stage.rival() as a:
         assert len(claim(stage, a)) == 3
         changed = threading.Event()
@@ -131,7 +95,10 @@ def test_a_new_limit_waits_for_a_claim_on_an_unlimited_queue(dsn: str) -> None:
         def change() -> None:
             with connection.cursor() as cursor:
                 cursor.execute("set application_name = 'rival'")
-            change_limit(queue="line", limit=1, reason="test", actor="ana", through=Change.Through.REST)
+            if verb == "limit":
+                change_limit(queue="line", limit=1, reason="test", actor="ana", through=Change.Through.REST)
+            else:
+                pause(queue="line", reason="test", actor="ana", through=Change.Through.REST)
             connection.close()
             changed.set()
 
@@ -172,3 +139,14 @@ def test_batches_with_the_same_keys_in_opposite_order_do_not_deadlock(dsn: str) 
         thread.join(30)
     assert faults == []
     assert stage.main.execute("select count(*) from queues_execution").fetchone() == (50,)
+
+
+def test_of_two_enqueues_with_one_key_at_once_one_is_there(dsn: str) -> None:
+    stage = Stage(dsn, limit=1, waiting=0)
+    first, second = uuid7(), uuid7()
+    with stage.rival() as a, stage.rival() as b:
+        stage.enqueue([first], a, ["key"])
+        late = Second(stage, b, lambda db: stage.enqueue([second], db, ["key"]))
+        assert late.is_blocked()
+        late.after(a)
+    assert stage.main.execute("select id from queues_execution").fetchall() == [(first,)]

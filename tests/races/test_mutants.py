@@ -1,0 +1,176 @@
+"""Statements with a guard taken out: the checks of the races have to turn red, or they say little when green."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+
+import psycopg
+import pytest
+
+from queues.engine import Engine
+from queues.engine.statements import statement
+from tests.engine import test_promises as promises
+from tests.engine.crew import engine_on
+
+from . import interleavings as check
+from .interleavings import Text
+
+Check = Callable[[str, Text], None]
+Promise = Callable[[Engine, str], Awaitable[None]]
+
+
+def mutant(**cuts: tuple[tuple[str, str], ...]) -> Text:
+    """The statements, some of them with a guard taken out: `mutant(finish=(("guard", ""),))`."""
+    texts = {name: statement(name) for name in cuts}
+    for name, replaced in cuts.items():
+        for old, new in replaced:
+            assert old in texts[name], f"{name} has changed: the mutant no longer cuts anything"
+            texts[name] = texts[name].replace(old, new)
+    return lambda name: texts.get(name) or statement(name)
+
+
+LOCK_AND_LOOK = (
+    (
+        "with pair as (",
+        """with mine as (
+            select q.id from queues_queue q where q.id = any(%(queues)s::bigint[]) for no key update
+        ),
+        pair as (""",
+    ),
+    ("from queues_queue q\n    cross join", "from mine join queues_queue q on q.id = mine.id\n    cross join"),
+)
+NO_TOKEN = (("e.token = g.token and ", ""),)
+NO_STATUS = ((" and e.status in ('running', 'cancelling')", ""),)
+
+MUTANTS: dict[str, tuple[Check, Callable[[], Text]]] = {
+    "no lock on the queue": (
+        check.a_claim_in_flight_keeps_others_out,
+        lambda: mutant(lock_queues=(("for no key update skip locked", ""),)),
+    ),
+    "no lock while waiting for a queue": (
+        check.a_claim_that_waited_sees_what_was_claimed,
+        lambda: mutant(lock_queue_waiting=(("for no key update", ""),)),
+    ),
+    "lock and look in one statement": (
+        check.a_claim_that_waited_sees_what_was_claimed,
+        lambda: mutant(lock_queue_waiting=(("for no key update", ""),), claim=LOCK_AND_LOOK),
+    ),
+    "no shared lock on an unlimited queue": (
+        check.a_changed_limit_is_seen_by_the_next_claim,
+        lambda: mutant(lock_queues=(("pg_try_advisory_xact_lock_shared(7105, q.id::int)", "true"),)),
+    ),
+    "no token in finish": (check.a_stale_token_changes_nothing, lambda: mutant(finish=NO_TOKEN)),
+    "no status in finish": (check.a_result_after_the_end_changes_nothing, lambda: mutant(finish=NO_STATUS)),
+    "no status in finish, after a sweep": (
+        check.a_result_that_waited_for_the_sweep_is_refused,
+        lambda: mutant(finish=NO_STATUS),
+    ),
+    "finish looks before it locks": (
+        check.a_failure_that_waited_for_a_cancel_does_not_come_back,
+        lambda: mutant(finish=(("where x.id = g.id for no key update", "where x.id = g.id"),)),
+    ),
+    "no status in cancel": (
+        check.a_cancel_that_waited_for_a_result_changes_nothing,
+        lambda: mutant(
+            cancel=((" and e.status in ('scheduled', 'queued', 'waiting', 'running')", ""),),
+        ),
+    ),
+    "cancel looks before it waits": (
+        check.a_cancel_that_waited_for_a_claim_holds_the_slot,
+        lambda: mutant(
+            cancel=(
+                (
+                    "update queues",
+                    "with b as (select * from queues_execution where id = %(id)s::uuid) update queues",
+                ),
+                ("case when e.status = 'running'", "case when (select status from b) = 'running'"),
+            )
+        ),
+    ),
+    "no status in the sweep": (
+        check.a_sweep_does_not_overwrite_what_moved_on,
+        lambda: mutant(
+            release_held=(
+                ("for no key update skip locked", ""),
+                ("where e.id = l.id and e.status in ('running', 'cancelling')", "where e.id = l.id"),
+            )
+        ),
+    ),
+    "the sweep does not lock workers": (
+        check.a_sweep_spares_a_worker_that_renews_in_time,
+        lambda: mutant(lost_workers=(("for no key update skip locked", ""),)),
+    ),
+    "claims do not lock what they pick": (
+        check.a_claim_passes_over_what_is_being_cancelled,
+        lambda: mutant(claim=(("for no key update skip locked", ""),)),
+    ),
+    "no status when what is due is queued": (
+        check.what_is_cancelled_is_not_promoted,
+        lambda: mutant(
+            promote_due=(
+                ("for no key update skip locked", ""),
+                (" and e.status = 'scheduled'\nreturning", "\nreturning"),
+            )
+        ),
+    ),
+}
+PROMISES: dict[str, tuple[Promise, Callable[[], Text]]] = {
+    "no token in finish": (promises.a_stale_token_is_refused, lambda: mutant(finish=NO_TOKEN)),
+    "no status in finish": (
+        promises.a_late_result_does_not_change_what_is_final,
+        lambda: mutant(finish=NO_STATUS),
+    ),
+}
+CONSTRAINTS = ("execution_finished_at_iff_final", "execution_held_by_a_claim")
+
+
+@pytest.fixture
+def without_backstops(dsn: str) -> Iterator[str]:
+    """A database without the constraints that would stop a mutant before the check sees what it did."""
+    with psycopg.connect(dsn, autocommit=True) as db:
+        again = [_definition(db, name) for name in CONSTRAINTS]
+        for name in CONSTRAINTS:
+            db.execute(f"alter table queues_execution drop constraint {name}".encode())
+        (index,) = db.execute("select indexdef from pg_indexes where indexname = 'execution_slot'").fetchone() or (
+            "",
+        )
+        db.execute("drop index execution_slot")
+        try:
+            yield dsn
+        finally:
+            db.execute("truncate queues_execution")
+            db.execute(index.encode())
+            for name, definition in zip(CONSTRAINTS, again, strict=True):
+                db.execute(f"alter table queues_execution add constraint {name} {definition}".encode())
+
+
+def _definition(db: psycopg.Connection[tuple[object, ...]], name: str) -> str:
+    row = db.execute("select pg_get_constraintdef(oid) from pg_constraint where conname = %s", (name,)).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_is_found(name: str, without_backstops: str) -> None:
+    holds, make = MUTANTS[name]
+    with pytest.raises(AssertionError):
+        holds(without_backstops, make())
+
+
+def test_what_finds_the_mutants_is_green_without_them(without_backstops: str) -> None:
+    """Else a mutant could be found by what the missing constraints changed."""
+    for holds in {holds.__name__: holds for holds, _ in MUTANTS.values()}.values():
+        holds(without_backstops, statement)
+        with psycopg.connect(without_backstops, autocommit=True) as db:
+            db.execute("truncate queues_execution, queues_worker, queues_queue cascade")
+
+
+@pytest.mark.parametrize("name", PROMISES)
+async def test_the_engine_with_a_mutant_breaks_its_promise(
+    name: str, without_backstops: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeps, make = PROMISES[name]
+    monkeypatch.setattr("queues.engine.exchange.statement", make())
+    async with engine_on(without_backstops) as engine:
+        with pytest.raises(AssertionError):
+            await keeps(engine, without_backstops)
