@@ -6,29 +6,39 @@ import asyncio
 import random
 import sys
 
-from queues.engine import Engine, EngineUnavailable, WorkerGone
+from queues.engine import Engine, EngineUnavailable, WorkerGone, exchange
 from queues.requests import Heartbeat
-from tests.engine.crew import Crew, engine_on
+from tests.engine.crew import Crew, Outcome, engine_on
+
+from .interleavings import mutant
 
 LIMITS = {"one": 1, "two": 2, "five": 5}
 LEASE = 1.0
 
 
-def main(dsn: str, seed: int, seconds: float) -> None:
+# Most complete; a mix that leaves some for the end of every kind.
+ENDS: tuple[Outcome, ...] = ("completed",) * 16 + ("failed", "failed", "released", "cancelled")
+
+
+def main(dsn: str, seed: int, seconds: float, mode: str) -> None:
+    """`mode`: plain; rough (claims end in every way); unlocked (claims do not lock queues: must be found)."""
     random.seed(seed)
-    stale = asyncio.run(_run(dsn, seed, seconds))
+    if mode == "unlocked":
+        exchange.statement = mutant(lock_queues=(("for no key update skip locked", ""),))  # type: ignore[assignment, attr-defined]
+    ends = ENDS if mode == "rough" else ENDS[:1]
+    stale = asyncio.run(_run(dsn, seed, seconds, ends))
     sys.stdout.write(f"{stale}\n")
 
 
-async def _run(dsn: str, seed: int, seconds: float) -> int:
+async def _run(dsn: str, seed: int, seconds: float, ends: tuple[Outcome, ...]) -> int:
     """Returns how many stale results were refused here."""
     async with engine_on(dsn, duties=True, lease=LEASE, sweep=0.3, max_losses=1_000) as engine:
         until = asyncio.get_running_loop().time() + seconds
-        await asyncio.gather(*(_work(engine, f"{seed}.{n}", until) for n in range(3)))
+        await asyncio.gather(*(_work(engine, f"{seed}.{n}", until, ends) for n in range(3)))
         return engine.stats.stale_refused
 
 
-async def _work(engine: Engine, name: str, until: float) -> None:
+async def _work(engine: Engine, name: str, until: float, ends: tuple[Outcome, ...]) -> None:
     loop = asyncio.get_running_loop()
     life = 0
     while loop.time() < until:
@@ -44,7 +54,8 @@ async def _work(engine: Engine, name: str, until: float) -> None:
                     await asyncio.sleep(LEASE * 1.8)
                     await crew.end(claims)
                     break
-                await crew.end(claims)
+                for id in claims:
+                    await crew.end([id], random.choice(ends))  # noqa: S311
         except (WorkerGone, EngineUnavailable):
             pass
         beating.cancel()

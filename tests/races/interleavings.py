@@ -142,6 +142,16 @@ def token_of(stage: Stage, id: UUID) -> UUID:
     return UUID(str(row[0]))
 
 
+def mutant(**cuts: tuple[tuple[str, str], ...]) -> Text:
+    """The statements, some of them with a guard taken out: `mutant(finish=(("guard", ""),))`."""
+    texts = {name: statement(name) for name in cuts}
+    for name, replaced in cuts.items():
+        for old, new in replaced:
+            assert old in texts[name], f"{name} has changed: the mutant no longer cuts anything"
+            texts[name] = texts[name].replace(old, new)
+    return lambda name: texts.get(name) or statement(name)
+
+
 def in_thread(work: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -170,7 +180,7 @@ def claimed_one(stage: Stage, db: Connection) -> tuple[UUID, UUID]:
 class Second:
     """The rival's move, begun while the first one's transaction is open, and committed when it gets through.
 
-    `answer` is what the move returned, or what PostgreSQL had against it.
+    `after` raises what PostgreSQL had against it.
     """
 
     def __init__(self, stage: Stage, db: Connection, move: Callable[[Connection], object]) -> None:
@@ -203,6 +213,8 @@ class Second:
         first.commit()
         self._thread.join(10)
         assert not self._thread.is_alive()
+        if isinstance(self.answer, psycopg.Error):  # a mutant must be found by what it did, not by a fault
+            raise self.answer
         return self.answer
 
 
@@ -231,7 +243,8 @@ def a_claim_that_waited_sees_what_was_claimed(dsn: str, text: Text) -> None:
         waiting = Second(stage, b, lambda db: claim(stage, db, text, lock="lock_queue_waiting"))
         waiting.is_blocked()
         claims = waiting.after(a)
-        assert isinstance(claims, list) and len(claims) == 1, "the waiting claim did not see the committed one"
+        assert isinstance(claims, list)
+        assert len(claims) == 1, f"the waiting claim got {len(claims)}: it did not see the committed one"
     assert stage.running() == 2
 
 
@@ -338,7 +351,8 @@ def a_claim_passes_over_what_is_being_cancelled(dsn: str, text: Text) -> None:
         assert cancel(a, text, stage.work[0]) == 1
         taking = Second(stage, b, lambda db: claim(stage, db, text))
         taking.is_blocked()
-        assert taking.after(a) == [stage.work[1]]
+        taken = taking.after(a)
+        assert taken == [stage.work[1]], f"the claim gave {taken} instead of what is next"
     assert status_of(stage, stage.work[0]) == "cancelled", "a cancelled execution was started"
 
 

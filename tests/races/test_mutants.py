@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import psycopg
 import pytest
@@ -13,20 +13,10 @@ from tests.engine import test_promises as promises
 from tests.engine.crew import engine_on
 
 from . import interleavings as check
-from .interleavings import Text
+from .interleavings import Text, mutant
 
 Check = Callable[[str, Text], None]
 Promise = Callable[[Engine, str], Awaitable[None]]
-
-
-def mutant(**cuts: tuple[tuple[str, str], ...]) -> Text:
-    """The statements, some of them with a guard taken out: `mutant(finish=(("guard", ""),))`."""
-    texts = {name: statement(name) for name in cuts}
-    for name, replaced in cuts.items():
-        for old, new in replaced:
-            assert old in texts[name], f"{name} has changed: the mutant no longer cuts anything"
-            texts[name] = texts[name].replace(old, new)
-    return lambda name: texts.get(name) or statement(name)
 
 
 LOCK_AND_LOOK = (
@@ -121,33 +111,6 @@ PROMISES: dict[str, tuple[Promise, Callable[[], Text]]] = {
         lambda: mutant(finish=NO_STATUS),
     ),
 }
-CONSTRAINTS = ("execution_finished_at_iff_final", "execution_held_by_a_claim")
-
-
-@pytest.fixture
-def without_backstops(dsn: str) -> Iterator[str]:
-    """A database without the constraints that would stop a mutant before the check sees what it did."""
-    with psycopg.connect(dsn, autocommit=True) as db:
-        again = [_definition(db, name) for name in CONSTRAINTS]
-        for name in CONSTRAINTS:
-            db.execute(f"alter table queues_execution drop constraint {name}".encode())
-        (index,) = db.execute("select indexdef from pg_indexes where indexname = 'execution_slot'").fetchone() or (
-            "",
-        )
-        db.execute("drop index execution_slot")
-        try:
-            yield dsn
-        finally:
-            db.execute("truncate queues_execution")
-            db.execute(index.encode())
-            for name, definition in zip(CONSTRAINTS, again, strict=True):
-                db.execute(f"alter table queues_execution add constraint {name} {definition}".encode())
-
-
-def _definition(db: psycopg.Connection[tuple[object, ...]], name: str) -> str:
-    row = db.execute("select pg_get_constraintdef(oid) from pg_constraint where conname = %s", (name,)).fetchone()
-    assert row is not None
-    return str(row[0])
 
 
 @pytest.mark.parametrize("name", MUTANTS)
