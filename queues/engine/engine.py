@@ -89,7 +89,7 @@ class Engine:
         self.leases = Leases(self.database, lease=config.lease, max_losses=config.max_losses)
         self.desk = Desk(
             self.database, self.board, lease=config.lease, queue_name=self._queue_name,
-            on_commit=self._committed, on_unheard=self._unheard, on_stale=self._stale,
+            on_commit=self._committed, on_unheard=self._given_up, on_stale=self._stale,
         )  # fmt: skip
         self.wakes = Wakes(
             self.database, on_queues=self._hinted, on_cancel=self.desk.tell_cancels, on_pairs=self._reload,
@@ -299,10 +299,15 @@ class Engine:
     def _stale(self, count: int) -> None:
         self.stats.stale_refused += count
 
-    def _unheard(self, worker_id: UUID, token: UUID) -> None:
+    def _given_up(self, worker_id: UUID, token: UUID) -> None:
+        self._unheard(worker_id, token, given_up=True)
+
+    def _unheard(self, worker_id: UUID, token: UUID, *, given_up: bool = False) -> None:
         async def release() -> None:
             with suppress(EngineUnavailable):
-                rows = await self.database.again(lambda: self.leases.release_unheard(worker_id, token))
+                rows = await self.database.again(
+                    lambda: self.leases.release_unheard(worker_id, token, given_up=given_up)
+                )
                 self.taken_back(rows)
 
         self.soon(release())

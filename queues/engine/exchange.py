@@ -405,11 +405,10 @@ class Desk:
                 return visit.fail(WorkerGone(visit.member.id)) if seq < visit.request.seq else visit.reply([])
             cursor = await conn.execute(statement("claimed_before"), worker | {"token": token})
             rows = await cursor.fetchall()
-            if not rows:
-                await conn.execute(
-                    statement("take_over_claim"),
-                    worker | {"token": visit.token, "seq": seq, "old": token, "lease": self._lease},
-                )
+            await conn.execute(
+                statement("take_over_claim"),
+                worker | {"token": token if rows else visit.token, "seq": seq, "old": token, "lease": self._lease},
+            )
         if rows:
             visit.token = token
             return visit.reply([claimed(row, self._queue_name(row[1])) for row in rows])

@@ -67,11 +67,20 @@ class Leases:
             await conn.execute(statement("leave"), {"worker": worker_id})
             return await self._take_back(conn, [worker_id], outcome="released")
 
-    async def release_unheard(self, worker_id: UUID, token: UUID) -> list[Row]:
-        """A claim whose reply was lost and never asked for again must not keep its slots."""
+    async def release_unheard(self, worker_id: UUID, token: UUID, *, given_up: bool = False) -> list[Row]:
+        """A claim whose reply was lost and never asked for again must not keep its slots.
+
+        `given_up`: the worker has begun another one instead. Else it may have asked for this one again since the
+        heartbeat that did not know of it, and run it by now.
+        """
         async with self._database.connection() as conn, conn.transaction():
-            await conn.execute(statement("lock_worker"), {"worker": worker_id})
+            row = await (await conn.execute(statement("lock_worker"), {"worker": worker_id})).fetchone()
+            if not given_up and not self._is_still_unheard(row, token):
+                return []
             return await self._take_back(conn, [worker_id], outcome="released", token=token)
+
+    def _is_still_unheard(self, row: Row | None, token: UUID) -> bool:
+        return row is not None and row[3] == token and row[4].total_seconds() >= self._lease
 
     async def expire(self) -> tuple[int, list[Row]]:
         """Workers without a lease are lost, and what is held without a live worker goes back to its place.

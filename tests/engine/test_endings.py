@@ -173,13 +173,51 @@ async def test_a_heartbeat_releases_a_claim_that_was_not_heard_of_for_a_whole_le
     assert ids(await waiting) == [id]
 
 
+async def test_a_claim_that_is_asked_for_again_is_not_released_by_a_heartbeat_from_before(
+    engine: Engine, dsn: str
+) -> None:
+    """The heartbeat left the worker before the second reply came; the worker runs what that reply gave it."""
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    (id,) = await enqueue(engine, 1)
+    lost_reply = Exchange(seq=1, capacity=1)
+    await engine.exchange(crew.id, lost_reply)
+    query(dsn, CLAIMED_LONG_AGO)
+    crew.note(await engine.exchange(crew.id, lost_reply))
+    await engine.heartbeat(crew.id, Heartbeat(received=0))
+    await quiet(engine)
+    assert status_of(dsn, id) == "running"
+    assert (await crew.end([id])).refused == []
+
+
+async def test_a_claim_that_is_asked_for_again_while_it_is_being_released_is_kept(
+    engine: Engine, dsn: str
+) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    (id,) = await enqueue(engine, 1)
+    lost_reply = Exchange(seq=1, capacity=1)
+    token = (await engine.exchange(crew.id, lost_reply)).token
+    assert token is not None
+    query(dsn, CLAIMED_LONG_AGO)
+    _, unheard = await engine.leases.heartbeat(crew.id, Heartbeat(received=0))
+    assert unheard == token
+    await engine.exchange(crew.id, lost_reply)  # after the heartbeat, before the release that it led to
+    assert await engine.leases.release_unheard(crew.id, token) == []
+    assert status_of(dsn, id) == "running"
+
+
+async def quiet(engine: Engine) -> None:
+    """What an answer left to be done in the background is done."""
+    while engine._small:
+        await asyncio.gather(*engine._small)
+
+
 async def test_a_heartbeat_keeps_a_claim_that_was_heard_of(engine: Engine, dsn: str) -> None:
     crew = await Crew(engine).join(("work", "line"), line=1)
     (id,) = await enqueue(engine, 1)
     await crew.take()
     query(dsn, CLAIMED_LONG_AGO)
     await engine.heartbeat(crew.id, Heartbeat(received=1))
-    await engine.stop()  # whatever a heartbeat does afterwards is over then
+    await quiet(engine)
     assert status_of(dsn, id) == "running"
 
 
