@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth import HASH_SESSION_KEY, get_user_model
@@ -182,7 +181,8 @@ class Sockets(set[LiveConsumer]):
     async def check(self) -> None:
         """Closes the sockets of those who may not watch any more, or who have stopped reading."""
         all_of_them = [(consumer, consumer.identity) for consumer in self]
-        codes = await sync_to_async(refusals)([identity for _, identity in all_of_them])
+        # Not plain sync_to_async: that would keep a connection for ever, also one that the database has ended.
+        codes = await database_sync_to_async(refusals)([identity for _, identity in all_of_them])
         for consumer, identity in all_of_them:
             if code := codes.get(identity):
                 await consumer.close(code)
