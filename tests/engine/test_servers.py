@@ -1,0 +1,135 @@
+"""Two servers on one database. The slow poll is far away, so only what one tells the other can wake anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from queues.engine import Engine
+from queues.engine.operate import cancel_execution
+from queues.models import Change
+from queues.requests import Exchange, Heartbeat
+
+from .crew import Crew, engine_on, enqueue, ids, in_django, query, status_of
+
+Servers = tuple[Engine, Engine]
+
+NO_POLL = 60.0
+HOLD = "select id from queues_queue where name = %s for no key update"
+
+
+@pytest.fixture
+async def servers(dsn: str) -> AsyncIterator[Servers]:
+    async with engine_on(dsn, look=NO_POLL) as one, engine_on(dsn, look=NO_POLL) as other:
+        await until_listening(dsn, 2)
+        yield one, other
+
+
+async def until_listening(dsn: str, count: int) -> None:
+    deadline = time.monotonic() + 5
+    sql = "select count(*)::int from pg_stat_activity where query like 'listen %' and state = 'idle'"
+    while query(dsn, sql) != [(count,)]:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+async def test_an_enqueue_at_one_server_starts_at_another(servers: Servers) -> None:
+    one, other = servers
+    crew = await Crew(other).join(("work", "line"), line=5)
+    await crew.take()
+    waiting = asyncio.create_task(crew.take(wait=5))
+    await asyncio.sleep(0.05)
+    wanted = await enqueue(one, 2)
+    claims = await asyncio.wait_for(waiting, 1)
+    assert ids(claims) == wanted
+
+
+async def test_a_slot_that_one_server_frees_is_filled_by_another(servers: Servers) -> None:
+    one, other = servers
+    holder = await Crew(one, "holder").join(("work", "line"), line=1)
+    waiter = await Crew(other, "waiter").join(("work", "line"))
+    first, second = await enqueue(one, 2)
+    assert ids(await holder.take()) == [first]
+    waiting = asyncio.create_task(waiter.take(wait=5))
+    await asyncio.sleep(0.05)
+    await holder.end([first])
+    assert ids(await asyncio.wait_for(waiting, 1)) == [second]
+
+
+async def test_a_queue_that_somebody_holds_is_claimed_when_it_is_free(servers: Servers, dsn: str) -> None:
+    """PostgreSQL tells nobody that a lock is free: the server waits for it, in a transaction of its own."""
+    one, _ = servers
+    crew = await Crew(one).join(("work", "line"), line=5)
+    wanted = await enqueue(one, 2)
+    with psycopg.connect(dsn) as rival:
+        rival.execute(HOLD, ("line",))
+        waiting = asyncio.create_task(crew.take(wait=5))
+        await until_blocked(dsn)
+        rival.commit()
+    assert ids(await asyncio.wait_for(waiting, 1)) == wanted
+
+
+async def test_a_queue_that_somebody_holds_for_long_does_not_hold_up_another(servers: Servers, dsn: str) -> None:
+    one, _ = servers
+    crew = await Crew(one).join(("work", "held"), ("work", "free"), held=5, free=5)
+    held = await enqueue(one, 1, queue="held")
+    free = await enqueue(one, 1, queue="free")
+    with psycopg.connect(dsn) as rival:
+        rival.execute(HOLD, ("held",))
+        assert ids(await asyncio.wait_for(crew.take(wait=5), 1)) == free
+        assert await crew.take() == []
+        rival.commit()
+    assert ids(await asyncio.wait_for(crew.take(wait=5), 2)) == held
+
+
+async def until_blocked(dsn: str) -> None:
+    deadline = time.monotonic() + 5
+    sql = (
+        "select count(*)::int from pg_stat_activity"
+        " where application_name = 'polos-engine' and wait_event_type = 'Lock'"
+    )
+    while query(dsn, sql) == [(0,)]:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+async def test_a_worker_that_changes_servers_repeats_its_exchange_there(servers: Servers, dsn: str) -> None:
+    one, other = servers
+    crew = await Crew(one).join(("work", "line"), line=2)
+    wanted = await enqueue(one, 5)
+    request = Exchange(seq=1, capacity=5)
+    first, again = await one.exchange(crew.id, request), await other.exchange(crew.id, request)
+    assert ids(first.executions) == ids(again.executions) == wanted[:2] and first.token == again.token
+    crew.note(again)
+    crew.engine = other
+    assert (await crew.end(wanted[:2])).refused == []
+    assert status_of(dsn, wanted[0]) == "completed"
+    assert not (await other.heartbeat(crew.id, Heartbeat(received=1))).cancel
+
+
+async def test_whoever_waits_at_one_server_learns_the_end_at_another(servers: Servers) -> None:
+    one, other = servers
+    crew = await Crew(other).join(("work", "line"), line=1)
+    (id,) = await enqueue(other, 1)
+    await crew.take()
+    waiting = asyncio.create_task(one.wait_final(id, 5))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await crew.end([id])
+    await asyncio.wait_for(waiting, 1)
+
+
+async def test_a_cancel_reaches_the_worker_through_whatever_server_it_waits_at(servers: Servers) -> None:
+    for number, server in enumerate(servers):
+        queue = f"line{number}"
+        crew = await Crew(server, queue).join(("work", queue), **{queue: 1})
+        (id,) = await enqueue(servers[0], 1, queue=queue)
+        assert ids(await crew.take(wait=2)) == [id]
+        waiting = asyncio.create_task(crew.exchange(capacity=1, wait=5))
+        await asyncio.sleep(0.05)
+        await in_django(cancel_execution, id, actor="ana", through=Change.Through.REST)
+        assert (await asyncio.wait_for(waiting, 1)).cancel == [id]
