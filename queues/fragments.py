@@ -260,3 +260,11 @@ def _until(verb: str, at: dt.datetime | None) -> SafeString:
 def moment(at: dt.datetime) -> SafeString:
     """A time of day; `times.js` writes it in the reader's own time zone."""
     return format_html('<time datetime="{}" data-clock>{}</time>', at.isoformat(), words.clock(at))
+
+
+def since(at: dt.datetime, now: dt.datetime) -> SafeString:
+    """How long ago, counting on: `times.js` adds the seconds while the page is open."""
+    seconds = (now - at).total_seconds()
+    return format_html(
+        '<time datetime="{}" data-since>{}</time>', at.isoformat(), words.duration(seconds, fine=False)
+    )

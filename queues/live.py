@@ -30,13 +30,14 @@ from weakref import WeakKeyDictionary
 import psycopg
 from prometheus_client import Histogram
 
-from . import fragments, gauges
+from . import fragments, gauges, sentences
 from .engine import EngineUnavailable, get_engine
 from .gauges import Gauge, Memory, Survey
 from .violations import count_violations
 
 FAST, CALM = 0.25, 2.0  # seconds between looks: when something changed, when nothing did
 LINGER = 30.0  # how long the sampler goes on after the last watcher, who may only be changing pages
+SENTENCE = "-sentence"  # how the id of a queue's sentence ends
 STILL_EVERY = 5.0  # a page takes 15 silent seconds for a broken connection
 CHANGED_EVERY = 0.5  # least time between two `changed` frames to one watcher
 MOST_UNSEEN = 4  # frames on their way to one browser
@@ -277,7 +278,7 @@ class Sampler:
         ready = self._watchers & readers
         fresh = {watcher for watcher in ready if watcher.fresh}
         self._greet(fresh, since)
-        everything, names = self._frame(news.parts, since), self._seen.names
+        everything, names = self._frame(_listed(news.parts), since), self._seen.names
         for watcher in ready - fresh:
             if watcher.queue is None:
                 self._tell(watcher, everything, news.listing)
@@ -331,6 +332,7 @@ class _Seen:
         different = [gauge for gauge in survey.gauges if keys[gauge.id] != self._keys.get(gauge.id)]
         attention = gauges.attention(survey.gauges)
         rendered = fragments.render_gauges(different)
+        rendered |= {f"q-{gauge.id}{SENTENCE}": sentences.state_sentence(gauge, survey.at) for gauge in different}
         rendered |= fragments.render_tiles(survey.gauges, survey.totals)
         rendered |= {"count-all": str(len(keys)), "count-attention": str(attention)}
         parts = {id: html for id, html in rendered.items() if self._parts.get(id) != html}
@@ -352,9 +354,14 @@ class _Seen:
 
     def parts_of(self, queue: str | None) -> dict[str, str]:
         if queue is None:
-            return dict(self._parts)
+            return _listed(self._parts)
         queue_id = self.names.get(queue)
         return {} if queue_id is None else _only(self._parts, queue_id)
+
+
+def _listed(parts: dict[str, str]) -> dict[str, str]:
+    """What the list shows: everything but the sentences, which only the queues' own pages have."""
+    return {id: html for id, html in parts.items() if not id.endswith(SENTENCE)}
 
 
 def _only(parts: dict[str, str], queue_id: int) -> dict[str, str]:

@@ -8,7 +8,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from . import words
-from .fragments import EMPTY, moment
+from .fragments import EMPTY, moment, since
 from .gauges import Gauge
 from .models import Queue
 
@@ -109,8 +109,10 @@ def _limit(limit: int | None) -> str:
     return "No limit" if limit is None else f"Limit {limit:,}"
 
 
-def _ago(at: dt.datetime | None, now: dt.datetime) -> str:
-    return f"{words.duration((now - at).total_seconds(), fine=False)} ago" if at else "some time ago"
+def _ago(at: dt.datetime | None, now: dt.datetime) -> SafeString:
+    if at is None:
+        return format_html("{}", "some time ago")
+    return format_html("{} ago", since(at, now))
 
 
 def _are(number: int) -> str:

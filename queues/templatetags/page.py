@@ -84,13 +84,7 @@ def server_time() -> int:
 
 @register.filter
 def since(at: dt.datetime | None) -> SafeString:
-    """How long ago, counting on: `times.js` adds the seconds while the page is open."""
-    if at is None:
-        return SafeString("–")
-    seconds = (timezone.now() - at).total_seconds()
-    return format_html(
-        '<time datetime="{}" data-since>{}</time>', at.isoformat(), words.duration(seconds, fine=False)
-    )
+    return fragments.since(at, timezone.now()) if at else SafeString("–")
 
 
 @register.filter

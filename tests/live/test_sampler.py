@@ -117,6 +117,15 @@ async def test_a_watcher_of_one_queue_gets_that_queue_and_hears_that_its_lists_c
     assert not any("q-2-gauge" in frame.get("fragments", {}) for frame in browser.frames)
 
 
+async def test_a_queues_sentence_is_pushed_with_its_figures_and_only_to_its_own_page(stage: Stage) -> None:
+    page, listing = stage.watch("q1"), stage.watch()
+    await until(lambda: page.frames and listing.frames)
+    stage.change(gauge(1, running=2))
+    await until(lambda: len(page.frames) > 1 and len(listing.frames) > 1)
+    assert {"q-1-gauge", "q-1-sentence"} <= page.frames[1]["fragments"].keys()
+    assert not any(cell.endswith("sentence") for cell in listing.cells)
+
+
 async def test_changed_lists_are_told_at_most_twice_a_second(stage: Stage) -> None:
     browser = stage.watch("q1")
     await until(lambda: browser.frames)
