@@ -18,6 +18,7 @@ The browser says what it looks at, `{"watch": "queues"}` or `{"watch": "queue", 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -260,10 +261,10 @@ class Sampler:
         """Until something changed, but never more than half of the time at work; or until the calm look."""
         least = max(self._fast, 2 * (time.monotonic() - began), 1.0 if self._away else 0.0)
         await asyncio.sleep(max(0.0, began + least - time.monotonic()))
-        try:
-            await asyncio.wait_for(self._poked.wait(), max(0.0, began + self._calm - time.monotonic()))
-        except TimeoutError:
-            return
+        # Not `wait_for`: before Python 3.12 it swallows a cancellation that comes together with the event.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, began + self._calm - time.monotonic())):
+                await self._poked.wait()
 
     def _say_away(self, error: Exception) -> None:
         if not self._away:

@@ -259,3 +259,12 @@ async def test_an_ageing_line_is_news_only_in_steps(stage: Stage) -> None:
     stage.change(gauge(1, waiting=1, oldest_wait=790.0))
     await until(lambda: len(browser.frames) > 1)
     assert browser.frames[1]["fragments"].keys() == {"q-1-oldest", "tile-oldest"}
+
+
+async def test_stopping_in_the_moment_of_a_change_ends_it(stage: Stage) -> None:
+    browser = stage.watch()
+    await until(lambda: browser.frames)
+    await until(lambda: stage.sampler._poked._waiters)  # it rests
+    stage.change(gauge(1, running=1))
+    async with asyncio.timeout(2):
+        await stage.sampler.stop()
