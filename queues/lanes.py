@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -60,12 +60,13 @@ class Lanes:
     height: int
     floor: int  # y of the lower end of the grid
     hidden: int  # slots that are not drawn
+    unknown: int  # width of the past of which nothing is drawn, because too much happened since
     numbered: bool  # false: an unlimited queue has no slots, its lanes are only packed
 
 
 def lanes(queue: Queue, now: dt.datetime, seconds: int = 300) -> Lanes:
     since = now - dt.timedelta(seconds=seconds)
-    spans = _spans(queue, since)
+    spans, complete_from = _spans(queue, since)
     numbered = queue.effective_limit is not None
     placed = _by_slot(spans) if numbered else _packed(spans)
     used = max((lane for lane, _ in placed), default=0)
@@ -80,12 +81,16 @@ def lanes(queue: Queue, now: dt.datetime, seconds: int = 300) -> Lanes:
         height=floor + 22,
         floor=floor,
         hidden=wanted - count,
+        unknown=round((complete_from - since).total_seconds() * (WIDTH - LEFT) / seconds),
         numbered=numbered,
     )
 
 
-def _spans(queue: Queue, since: dt.datetime) -> list[Span]:
-    """Claims that ended since then or still run. One that backs off is drawn once its next try begins."""
+def _spans(queue: Queue, since: dt.datetime) -> tuple[list[Span], dt.datetime]:
+    """Claims that ended since then or still run, and from when on they are complete.
+
+    One that backs off is drawn once its next try begins.
+    """
     own = Execution.objects.filter(queue=queue, claimed_at__isnull=False)
     columns = ("id", "workflow", "slot", "claimed_at", "released_at", "outcome", "status")
     held = own.filter(status__in=HELD).values_list(*columns)[:MAX_SPANS]
@@ -96,7 +101,14 @@ def _spans(queue: Queue, since: dt.datetime) -> list[Span]:
         for i, flow, slot, start, end, outcome, status in (*held, *done)
     ]
     spans += [Span(h.execution_id, "", h.slot, h.claimed_at, h.released_at, _retried(h.outcome)) for h in earlier]
-    return sorted(spans, key=lambda span: span.start)
+    ends = [[row[4] for row in done], [row.released_at for row in earlier]]
+    return sorted(spans, key=lambda span: span.start), max(_complete_from(each, since) for each in ends)
+
+
+def _complete_from(ends: Sequence[dt.datetime | None], since: dt.datetime) -> dt.datetime:
+    """The newest come first; as many as we read at most may mean that there were more before."""
+    oldest = ends[-1] if len(ends) == MAX_SPANS else None
+    return max(since, oldest) if oldest else since
 
 
 def _retried(outcome: str) -> str:

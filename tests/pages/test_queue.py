@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+import pytest
 from django.test import Client
 from django.utils import timezone
 
@@ -123,6 +124,17 @@ def test_lanes_end_at_the_edge_of_the_picture() -> None:
     (bar,) = lanes.lanes(queue, timezone.now()).bars
     assert float(bar.x) >= lanes.LEFT
     assert float(bar.x) + float(bar.width) <= lanes.WIDTH
+
+
+def test_a_past_that_is_not_drawn_does_not_look_idle(vera: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = make_queue(limit=1)
+    worker = make_worker(queue=queue)
+    for _ in range(2):
+        finished(queue, worker, slot=1)
+    assert lanes.lanes(queue, timezone.now()).unknown == 0
+    monkeypatch.setattr(lanes, "MAX_SPANS", 2)
+    assert lanes.lanes(queue, timezone.now()).unknown > 200
+    assert "not drawn: too much happened since" in body(vera, "/queues/api-calls")
 
 
 def test_free_slots_have_their_rows_so_that_nothing_moves(vera: Client) -> None:
