@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from asgiref.sync import sync_to_async
+from django.db import close_old_connections
 
 from ..limits import end_due
 from .statements import statement
@@ -63,7 +64,7 @@ class Duties:
         if unserved:
             await engine.adopt([(queue_id, workflow) for queue_id, workflow in unserved])
         if ends:
-            await sync_to_async(end_due)()
+            await sync_to_async(_end_due)()
         await asyncio.sleep(0 if len(rows) == MOST_DUE else await self._until_due())
 
     async def _until_due(self) -> float:
@@ -90,3 +91,12 @@ class Duties:
                 if cursor.rowcount < MOST_PRUNED:
                     return
             await asyncio.sleep(0.05)
+
+
+def _end_due() -> None:
+    # Outside of a request nobody else drops a connection that the database has ended.
+    close_old_connections()
+    try:
+        end_due()
+    finally:
+        close_old_connections()

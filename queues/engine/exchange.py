@@ -50,6 +50,7 @@ class Visit:
     begun: bool = False  # the claim is noted in the worker's row
     handed_in: bool = False  # the results are in
     busy: bool = False  # in a transaction: nobody else may answer it
+    committed: bool = False  # its transaction is committed: running it again would claim twice under one token
     refused: list[Refused] = field(default_factory=list)
 
     @property
@@ -111,6 +112,7 @@ class Desk:
         self._hall: dict[UUID, Visit] = {}  # long polls, by worker, in order of arrival
         self._task: asyncio.Task[None] | None = None
         self._skipped: dict[int, asyncio.Task[None]] = {}
+        self._newest: dict[UUID, Visit] = {}  # the claiming exchange that each worker still listens to
         self._cancels: set[UUID] = set()  # workers that have something to cancel
         self.closing = False
 
@@ -118,16 +120,25 @@ class Desk:
 
     async def exchange(self, member: Member, request: Exchange) -> Exchanged:
         loop = asyncio.get_running_loop()
-        if self.closing:  # results are still taken, work is not given out any more
+        refused = self.closing and request.capacity > 0
+        if refused:  # results are still taken, work is not given out any more
             request = msgspec.structs.replace(request, capacity=0)
-        visit = Visit(member, request, loop.create_future(), uuid4(), time.monotonic() + request.wait)
+        visit = Visit(
+            member, request, loop.create_future(), uuid4(), time.monotonic() + min(request.wait, self._lease / 2)
+        )
         if visit.claims:
+            self._newest[member.id] = visit
             self._send_home(member.id)
         self._line.append(visit)
         self._serve()
         try:
-            return await visit.future
+            reply = await visit.future
+            if refused:  # not «nothing for this seq»: it may be the repeat of one that handed out work
+                raise EngineUnavailable("The server is stopping. Repeat the request.")
+            return reply
         finally:
+            if self._newest.get(member.id) is visit:
+                del self._newest[member.id]
             if self._hall.get(member.id) is visit:
                 del self._hall[member.id]
 
@@ -184,6 +195,9 @@ class Desk:
                 visit.fail(error)
             return
         for visit in visits:
+            if visit.committed:  # the worker repeats it, and gets what it was given
+                visit.fail(EngineUnavailable())
+                continue
             try:
                 await self._transaction([visit])
             except Exception as own:
@@ -193,25 +207,31 @@ class Desk:
         """The next transaction: whoever is in line, and from the hall whoever may find something."""
         visits: list[Visit] = []
         results = claims = 0
+        claiming: set[UUID] = set()
         line, self._line = self._line, []
         for visit in line:
             if visit.future.done():
                 continue
-            if visits and (results + len(visit.request.results) > MOST_RESULTS or claims >= MOST_CLAIMS):
-                self._line.append(visit)
+            full = results + len(visit.request.results) > MOST_RESULTS or claims >= MOST_CLAIMS
+            if (visits and full) or (visit.claims and visit.member.id in claiming):
+                self._line.append(visit)  # a worker's row takes one claim at a time
                 continue
             visits.append(visit)
+            if visit.claims:
+                claiming.add(visit.member.id)
             results += len(visit.request.results)
             claims += visit.claims
         freed = {queue_id for visit in visits if visit.request.results for queue_id in visit.member.pairs}
-        return visits + self._from_hall(freed, MOST_CLAIMS - claims)
+        return visits + self._from_hall(freed, max(1, MOST_CLAIMS - claims), claiming)
 
-    def _from_hall(self, freed: set[int], most: int) -> list[Visit]:
+    def _from_hall(self, freed: set[int], most: int, claiming: set[UUID]) -> list[Visit]:
         found: list[Visit] = []
         for worker_id, visit in list(self._hall.items()):
             if visit.future.done():
                 del self._hall[worker_id]
-            elif len(found) < most and not visit.busy and self._may_gain(visit, freed):
+            elif (
+                len(found) < most and not visit.busy and worker_id not in claiming and self._may_gain(visit, freed)
+            ):
                 found.append(visit)
         return found
 
@@ -226,11 +246,15 @@ class Desk:
 
     async def _transaction(self, visits: list[Visit]) -> None:
         since = self._board.now()
+        for visit in visits:
+            visit.committed = False
         claiming = [visit for visit in visits if visit.claims and not visit.future.done()]
         handing_in = [visit for visit in visits if not visit.handed_in and visit.request.results]
         results = [result for visit in handing_in for result in visit.request.results]
         tries = {visit.token: self._candidates(visit, handing_in) for visit in claiming}
         outcome = await self._database.again(lambda: self._run(claiming, results, tries))
+        for visit in visits:
+            visit.committed = True
         await self._answer_results(handing_in, outcome)
         self._note_claims(claiming, outcome)
         self._settle(claiming, tries, outcome, since)
@@ -367,7 +391,7 @@ class Desk:
 
     def _wait_in_hall(self, visit: Visit) -> None:
         left = visit.deadline - time.monotonic()
-        if left <= 0.001 or self.closing or visit.future.done():
+        if left <= 0.001 or self.closing or visit.future.done() or self._newest.get(visit.member.id) is not visit:
             self._leave(visit)
             visit.reply([])
         elif self._hall.get(visit.member.id) is not visit:
@@ -439,7 +463,9 @@ class Desk:
                 return
             except RETRYABLE:
                 continue
-            except EngineUnavailable:
+            except EngineUnavailable as error:  # it may be committed: the worker must repeat it
+                self._leave(visit)
+                visit.fail(error)
                 return
             finally:
                 visit.busy = False
