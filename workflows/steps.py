@@ -43,6 +43,12 @@ async def load_steps(conn: Connection, ids: Iterable[UUID]) -> dict[UUID, dict[s
     return found
 
 
+async def prune_steps(conn: Connection, ids: list[UUID]) -> None:
+    """Steps go with their executions, in the transaction that deletes those."""
+    if ids:
+        await conn.execute(statement("prune_steps", "workflows"), {"ids": uuids(ids)})
+
+
 async def _save_batches(database: Database, batches: list[list[NewStep]]) -> list[list[SavedStep]]:
     items = [item for batch in batches for item in batch]
     outcomes = iter(await database.again(lambda: _save(database, items)))

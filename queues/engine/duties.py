@@ -3,7 +3,7 @@
 sweep   workers without a lease are lost, what they held goes back to its place
 tick    what is due becomes queued; what nobody registered for goes to the workers of its workflow; overrides
         and pauses that have an end, end
-prune   finished executions are deleted after the retention time
+prune   finished executions, and workers that are gone, are deleted after the retention time
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 
 from ..limits import end_due
+from .database import Connection
 from .statements import statement
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ LOCK_CLASS = 7106  # advisory locks of the duties
 TICK = 1
 
 log = logging.getLogger(__name__)
+
+# What others keep about executions goes with them, in the same transaction: they add their part here.
+also_prune: list[Callable[[Connection, list[UUID]], Awaitable[None]]] = []
 
 
 class Duties:
@@ -80,16 +86,22 @@ class Duties:
             queues = await (await conn.execute("select id from queues_queue order by id")).fetchall()
         for (queue_id,) in queues:
             await self._prune_queue(queue_id)
+        async with engine.database.connection() as conn:
+            values = {"days": engine.config.retention_days, "most": MOST_PRUNED}
+            await conn.execute(statement("prune_workers"), values)
         await asyncio.sleep(PRUNE_SECONDS)
 
     async def _prune_queue(self, queue_id: int) -> None:
         engine = self._engine
         values = {"queue": queue_id, "days": engine.config.retention_days, "most": MOST_PRUNED}
         while True:
-            async with engine.database.connection() as conn:
+            async with engine.database.connection() as conn, conn.transaction():
                 cursor = await conn.execute(statement("prune_executions"), values)
-                if cursor.rowcount < MOST_PRUNED:
-                    return
+                gone = [row[0] for row in await cursor.fetchall()]
+                for prune in also_prune:
+                    await prune(conn, gone)
+            if len(gone) < MOST_PRUNED:
+                return
             await asyncio.sleep(0.05)
 
 

@@ -18,6 +18,10 @@ from .crew import Crew, engine_on, enqueue, ids, in_django, lose, query, status_
 
 REST = Change.Through.REST
 HELD = "select count(*)::int from queues_execution where status in ('running', 'cancelling')"
+STEPS = """
+insert into workflows_step (execution_id, key, attempt, started_at, ended_at)
+select id, 'step', 1, now(), now() from queues_execution
+"""
 LONG_AGO = "update queues_execution set finished_at = now() - interval '31 days' where id = %s"
 CLAIMED_LONG_AGO = "update queues_worker set claim_at = now() - interval '1 hour'"
 
@@ -308,7 +312,12 @@ async def test_pruning_deletes_what_finished_long_ago_and_nothing_else(
         await crew.take()
         query(dsn, LONG_AGO, old)
         assert query(dsn, "select count(*) from queues_holding") == [(1,)]
+        query(dsn, STEPS)
+        query(dsn, "update queues_worker set left_at = now() - interval '31 days' where state = 'lost'")
         await engine.duties.prune()
     left = {row[0] for row in query(dsn, "select id from queues_execution")}
     assert left == {recent, running, waiting}
     assert query(dsn, "select count(*) from queues_holding") == [(0,)]
+    assert old not in {row[0] for row in query(dsn, "select execution_id from workflows_step")}
+    assert query(dsn, "select count(*) from workflows_step") == [(3,)]
+    assert query(dsn, "select name from queues_worker") == [("crew",)]
