@@ -8,7 +8,7 @@ import signal
 import threading
 import webbrowser
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import Any
 
 import django
@@ -17,6 +17,7 @@ from django.conf import settings
 
 from .embedded import EmbeddedPostgres
 from .problems import Problem
+from .serving.companion import Looping
 
 log = structlog.get_logger(__name__)
 REVIVE_SECONDS = 2.0
@@ -67,26 +68,13 @@ def _companions(postgres: EmbeddedPostgres | None, *, demo: bool) -> list[Any]:
     return companions
 
 
-class Reviver:
+class Reviver(Looping):
     """Starts the embedded PostgreSQL again when it has died; everybody else waits for it meanwhile."""
 
     def __init__(self, postgres: EmbeddedPostgres) -> None:
         self._postgres = postgres
-        self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._watch())
-
-    async def stop(self) -> None:
-        if self._task:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-
-    def kill(self) -> None:
-        pass
-
-    async def _watch(self) -> None:
+    async def _run(self) -> None:
         while True:
             await asyncio.sleep(REVIVE_SECONDS)
             try:

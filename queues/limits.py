@@ -16,6 +16,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import F, Q
 
+from . import words
 from .models import Change, Queue
 from .requests import MAX_LIMIT
 
@@ -79,7 +80,7 @@ def change_limit(
             why,
             kind=Change.Kind.OVERRIDE,
             before=_override_word(row),
-            after=_limit_word(limit),
+            after=words.limit(limit),
             overridden=True,
             override_limit=limit,
             override_reason=why.reason,
@@ -318,12 +319,8 @@ def database_now() -> dt.datetime:
 # -- words -----------------------------------------------------------------------------------------
 
 
-def _limit_word(limit: int | None) -> str:
-    return "unlimited" if limit is None else str(limit)
-
-
 def _override_word(row: Queue) -> str:
-    return _limit_word(row.override_limit) if row.overridden else "none"
+    return words.limit(row.override_limit) if row.overridden else "none"
 
 
 def _pause_word(row: Queue) -> str:

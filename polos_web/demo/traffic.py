@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from contextlib import suppress
 from typing import Any
 
 import aiohttp
 import structlog
 
 from ..people import local_url
+from ..serving.companion import Looping
 from . import plan
 
 log = structlog.get_logger(__name__)
 
 
-class Traffic:
+class Traffic(Looping):
     def __init__(self, key: str) -> None:
         self._headers = {"Authorization": f"Bearer {key}"}
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        if self._task:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-
-    def kill(self) -> None:
-        pass
 
     async def _run(self) -> None:
         timeout = aiohttp.ClientTimeout(total=10)

@@ -5,25 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
 
 import structlog
 
 from ..service import service
+from .companion import Companion
 
 DRAIN_SECONDS = 5.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 log = structlog.get_logger(__name__)
-
-
-class Companion(Protocol):
-    """Something that runs beside the server on its loop, such as the demo's worker."""
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-    def kill(self) -> None: ...
 
 
 class Life:

@@ -33,6 +33,8 @@ TICK = 1
 
 log = logging.getLogger(__name__)
 
+Pair = tuple[int, str]  # queue id, workflow
+
 # What others keep about executions goes with them, in the same transaction: they add their part here.
 also_prune: list[Callable[[Connection, list[UUID]], Awaitable[None]]] = []
 
@@ -56,29 +58,17 @@ class Duties:
 
     async def tick(self) -> None:
         engine = self._engine
-        async with engine.database.connection() as conn, conn.transaction():
-            cursor = await conn.execute("select pg_try_advisory_xact_lock(%s::int, %s::int)", (LOCK_CLASS, TICK))
-            (mine,) = await cursor.fetchone() or (False,)
-            rows, unserved = [], []
-            ends = False
-            if mine:
-                rows = await (await conn.execute(statement("promote_due"), {"most": MOST_DUE})).fetchall()
-                (ends,) = await (await conn.execute(statement("ends_due"))).fetchone() or (False,)
-                unserved = await (await conn.execute(statement("unserved_pairs"))).fetchall()
-        if rows:
-            engine.promoted({(queue_id, workflow) for queue_id, workflow in rows})
+        async with engine.database.connection() as conn:
+            async with conn.transaction():
+                due, unserved, ends = await _what_is_due(conn)
+            seconds = await _until_due(conn)
+        if due:
+            engine.queued(set(due))
         if unserved:
-            await engine.adopt([(queue_id, workflow) for queue_id, workflow in unserved])
+            await engine.adopt(unserved)
         if ends:
             await sync_to_async(_end_due)()
-        await asyncio.sleep(0 if len(rows) == MOST_DUE else await self._until_due())
-
-    async def _until_due(self) -> float:
-        """Seconds to the next tick: sooner than a second when something is due sooner."""
-        async with self._engine.database.connection() as conn:
-            row = await (await conn.execute(statement("next_due"))).fetchone()
-        seconds = 1.0 if row is None or row[0] is None else float(row[0])
-        return min(1.0, max(0.05, seconds))
+        await asyncio.sleep(0 if len(due) == MOST_DUE else seconds)
 
     async def prune(self) -> None:
         engine = self._engine
@@ -103,6 +93,27 @@ class Duties:
             if len(gone) < MOST_PRUNED:
                 return
             await asyncio.sleep(0.05)
+
+
+async def _what_is_due(conn: Connection) -> tuple[list[Pair], list[Pair], bool]:
+    """What became queued, what is queued and nobody registered for, and whether an override or a pause ends.
+
+    Nothing when another server is at it.
+    """
+    cursor = await conn.execute("select pg_try_advisory_xact_lock(%s::int, %s::int)", (LOCK_CLASS, TICK))
+    if await cursor.fetchone() != (True,):
+        return [], [], False
+    due = await (await conn.execute(statement("promote_due"), {"most": MOST_DUE})).fetchall()
+    ends = await (await conn.execute(statement("ends_due"))).fetchone() == (True,)
+    unserved = await (await conn.execute(statement("unserved_pairs"))).fetchall()
+    return [(row[0], row[1]) for row in due], [(row[0], row[1]) for row in unserved], ends
+
+
+async def _until_due(conn: Connection) -> float:
+    """Seconds to the next tick: sooner than a second when something is due sooner."""
+    row = await (await conn.execute(statement("next_due"))).fetchone()
+    seconds = 1.0 if row is None or row[0] is None else float(row[0])
+    return min(1.0, max(0.05, seconds))
 
 
 def _end_due() -> None:

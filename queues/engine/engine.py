@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from ..models import FINAL
 from ..requests import Accepted, Beat, Exchange, Exchanged, Heartbeat, NewExecution, Register, Registered
 from .arrays import numbers, texts, uuids
 from .board import Board, Member
@@ -28,7 +29,6 @@ from .register import Registrar
 from .statements import statement
 from .wakes import Wakes
 
-FINAL = ("completed", "failed", "cancelled")
 WATCH_SECONDS = 0.25  # how often executions that somebody waits for are looked up, if no hint comes
 
 MOST_ASKED = 10_000
@@ -82,7 +82,8 @@ class Engine:
         self.listeners: list[Callable[[set[int]], None]] = []  # called after commits, with the queues' ids
         self.database = Database(config.conninfo, size=config.pool_size)
         self.board = Board()
-        self.enqueuer = Enqueuer(self.database, default_limit=config.default_limit, on_enqueued=self._enqueued)
+        self._look = asyncio.Event()
+        self.enqueuer = Enqueuer(self.database, default_limit=config.default_limit, on_enqueued=self.queued)
         self.registrar = Registrar(
             self.database, self.enqueuer, lease=config.lease, heartbeat=config.heartbeat, poll=config.poll
         )
@@ -92,19 +93,17 @@ class Engine:
             on_commit=self._committed, on_unheard=self._given_up, on_stale=self._stale,
         )  # fmt: skip
         self.wakes = Wakes(
-            self.database, on_queues=self._hinted, on_cancel=self.desk.tell_cancels, on_pairs=self._reload,
-            on_lost=self._look_soon,
+            self.database, on_queues=self._hinted, on_cancel=self._cancel, on_pairs=self._reload,
+            on_lost=self._look.set,
         )  # fmt: skip
         self.duties = Duties(self)
         self.draining = False
         self._members: dict[UUID, Member] = {}
         self._waiters: dict[UUID, _Waiter] = defaultdict(_Waiter)
-        self._look = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._small: set[asyncio.Task[None]] = set()
-        self._asked: dict[
-            tuple[int, str], float
-        ] = {}  # pairs that nobody here serves, and when that was looked into
+        # Pairs that nobody here serves, and when that was looked into.
+        self._asked: dict[tuple[int, str], float] = {}
 
     # -- life --------------------------------------------------------------------------------------
 
@@ -195,7 +194,8 @@ class Engine:
 
     # -- what follows a commit ---------------------------------------------------------------------
 
-    def _enqueued(self, pairs: set[tuple[int, str]]) -> None:
+    def queued(self, pairs: set[tuple[int, str]]) -> None:
+        """These have something that may start: enqueued just now, or due."""
         for queue_id, workflow in pairs:
             self.board.say_work(queue_id, (workflow,))
         unknown = [
@@ -293,8 +293,9 @@ class Engine:
             self.board.say_anything(queue_id)
         self._wake(set(queue_ids))
 
-    def promoted(self, pairs: set[tuple[int, str]]) -> None:
-        self._enqueued(pairs)
+    def _cancel(self, worker_id: UUID) -> None:
+        if worker_id in self._members:  # others learn it where they are, or by their heartbeat
+            self.desk.tell_cancels(worker_id)
 
     def _stale(self, count: int) -> None:
         self.stats.stale_refused += count
@@ -334,9 +335,6 @@ class Engine:
 
     def _queue_name(self, queue_id: int) -> str:
         return self.enqueuer.names[queue_id]
-
-    def _look_soon(self) -> None:
-        self._look.set()
 
     def _forget_members(self, now: float) -> None:
         """Workers that have not asked for anything in a long time; one that comes back is found again."""

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from msgspec import UNSET
 
+from .. import words
 from ..ids import uuid7
 from ..requests import Accepted, NewExecution
 from .arrays import numbers, texts, uuids
@@ -196,17 +197,13 @@ def _accepted(item: _Item, status: str, enqueued_at: dt.datetime, *, created: bo
     notes = []
     if limit is not UNSET and not item.created_queue and limit != queue.declared_limit:
         notes.append(
-            f"The queue {queue.name} exists already and keeps its own limit of {_words(queue.declared_limit)}; "
-            f"the {_words(limit)} of this request was not used."
+            f"The queue {queue.name} exists already and keeps its own limit of "
+            f"{words.limit(queue.declared_limit)}; the {words.limit(limit)} of this request was not used."
         )
     return Accepted(
         id=item.id, workflow_id=request.workflow_id, queue=queue.name, status=status, created=created,
         enqueued_at=enqueued_at, notes=notes,
     )  # fmt: skip
-
-
-def _words(limit: int | None) -> str:
-    return "unlimited" if limit is None else str(limit)
 
 
 def _answer_known(item: _Item, row: Row | None) -> Accepted | Conflict:

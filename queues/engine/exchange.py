@@ -32,7 +32,7 @@ from .errors import EngineUnavailable, WorkerGone
 from .statements import statement
 
 MOST_RESULTS = 2_000  # results in one transaction
-MOST_CLAIMS = 4  # workers that claim in one transaction
+MOST_CLAIMS = 4  # workers of the line that claim in one transaction; at least one of the hall does too
 SKIPPED_PATIENCE = 0.5  # seconds: lock_timeout of one try for a queue that was held by somebody else
 
 log = logging.getLogger(__name__)
@@ -221,8 +221,7 @@ class Desk:
                 claiming.add(visit.member.id)
             results += len(visit.request.results)
             claims += visit.claims
-        freed = {queue_id for visit in visits if visit.request.results for queue_id in visit.member.pairs}
-        return visits + self._from_hall(freed, max(1, MOST_CLAIMS - claims), claiming)
+        return visits + self._from_hall(_may_be_freed(visits), max(1, MOST_CLAIMS - claims), claiming)
 
     def _from_hall(self, freed: set[int], most: int, claiming: set[UUID]) -> list[Visit]:
         found: list[Visit] = []
@@ -251,7 +250,8 @@ class Desk:
         claiming = [visit for visit in visits if visit.claims and not visit.future.done()]
         handing_in = [visit for visit in visits if not visit.handed_in and visit.request.results]
         results = [result for visit in handing_in for result in visit.request.results]
-        tries = {visit.token: self._candidates(visit, handing_in) for visit in claiming}
+        freed = _may_be_freed(handing_in)
+        tries = {visit.token: self._candidates(visit, freed) for visit in claiming}
         outcome = await self._database.again(lambda: self._run(claiming, results, tries))
         for visit in visits:
             visit.committed = True
@@ -266,14 +266,11 @@ class Desk:
             if not visit.claims:
                 visit.reply([], cancel=await self._cancel_list(visit.member.id))
 
-    def _candidates(self, visit: Visit, handing_in: list[Visit]) -> list[int]:
+    def _candidates(self, visit: Visit, freed: set[int]) -> list[int]:
         """Queues to try: those hinted at, and those that this very transaction may free a slot of."""
         tries = self._board.candidates(visit.member)
-        if handing_in:
-            freed = {queue_id for other in handing_in for queue_id in other.member.pairs}
-            with_work = freed.intersection(visit.member.pairs, self._board.ready).difference(tries)
-            tries = tries + list(islice(with_work, MOST_CANDIDATES))
-        return tries
+        with_work = freed.intersection(visit.member.pairs, self._board.ready).difference(tries)
+        return tries + list(islice(with_work, MOST_CANDIDATES))
 
     async def _run(self, claiming: list[Visit], results: list[Finished], tries: dict[UUID, list[int]]) -> Outcome:
         queues = sorted({queue_id for queue_ids in tries.values() for queue_id in queue_ids})
@@ -507,6 +504,11 @@ class Desk:
 
 
 STALE = "This claim is over: the execution was taken back or finished. Drop the result."
+
+
+def _may_be_freed(visits: Iterable[Visit]) -> set[int]:
+    """Queues that the results of these visits may free a slot of: those that their workers serve."""
+    return {queue_id for visit in visits if visit.request.results for queue_id in visit.member.pairs}
 
 
 def claimed(row: Row, queue: str) -> Claimed:

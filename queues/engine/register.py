@@ -12,6 +12,7 @@ from uuid import UUID
 
 from msgspec import UNSET
 
+from .. import words
 from ..requests import QueueDeclaration, Register, Registered, RegisteredQueue
 from .arrays import numbers, texts
 from .board import Member
@@ -113,7 +114,7 @@ class Registrar:
             await conn.execute(
                 statement("note_change"),
                 {
-                    "queue": queue_id, "before": _words(row[0]), "after": _words(limit),
+                    "queue": queue_id, "before": words.limit(row[0]), "after": words.limit(limit),
                     "actor": f"worker {request.name}"[:200], "reason": f"declared in code: {place}"[:500],
                 },
             )  # fmt: skip
@@ -150,13 +151,9 @@ def _warnings(request: Register, queues: list[RegisteredQueue]) -> list[str]:
     for queue in queues:
         if queue.name in declared and queue.effective_limit != declared[queue.name]:
             found.append(
-                f"The queue {queue.name} runs with limit {_words(queue.effective_limit)}; "
-                f"this worker declares {_words(declared[queue.name])}."
+                f"The queue {queue.name} runs with limit {words.limit(queue.effective_limit)}; "
+                f"this worker declares {words.limit(declared[queue.name])}."
             )
         if queue.paused:
             found.append(f"The queue {queue.name} is paused: nothing starts there until somebody resumes it.")
     return found
-
-
-def _words(limit: int | None) -> str:
-    return "unlimited" if limit is None else str(limit)

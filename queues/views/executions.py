@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -61,27 +62,24 @@ def show_execution(request: HttpRequest, id: UUID) -> HttpResponse:
 @require_POST
 @needs(Action.CANCEL)
 def cancellation(request: HttpRequest, id: UUID) -> HttpResponse:
-    try:
-        operate.cancel_execution(id, actor=actor(request), through=Change.Through.PAGE)
-    except ExecutionNotFound:
-        raise Http404("There is no such execution.") from None
-    except NotPossible as no:
-        return refused(request, str(no), "execution", id)
-    return done(
-        request, "Cancelled. A running one keeps its slot until its worker has stopped it.", "execution", id
-    )
+    said = "Cancelled. A running one keeps its slot until its worker has stopped it."
+    return _act(request, id, operate.cancel_execution, said)
 
 
 @require_POST
 @needs(Action.RETRY)
 def retry(request: HttpRequest, id: UUID) -> HttpResponse:
+    return _act(request, id, operate.retry_execution, "Queued again, at the end of the line.")
+
+
+def _act(request: HttpRequest, id: UUID, verb: Callable[..., object], said: str) -> HttpResponse:
     try:
-        operate.retry_execution(id, actor=actor(request), through=Change.Through.PAGE)
+        verb(id, actor=actor(request), through=Change.Through.PAGE)
     except ExecutionNotFound:
         raise Http404("There is no such execution.") from None
     except NotPossible as no:
         return refused(request, str(no), "execution", id)
-    return done(request, "Queued again, at the end of the line.", "execution", id)
+    return done(request, said, "execution", id)
 
 
 def get_execution(id: UUID) -> Any:

@@ -133,3 +133,16 @@ async def test_a_cancel_reaches_the_worker_through_whatever_server_it_waits_at(s
         await asyncio.sleep(0.05)
         await in_django(cancel_execution, id, actor="ana", through=Change.Through.REST)
         assert (await asyncio.wait_for(waiting, 1)).cancel == [id]
+
+
+async def test_a_server_does_not_keep_cancels_of_workers_that_it_never_met(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    (first,) = await enqueue(engine, 1)
+    await crew.take()
+    async with engine_on(dsn) as other:
+        await asyncio.sleep(0.2)  # it listens
+        await in_django(cancel_execution, first, actor="ana", through=Change.Through.REST)
+        reply = await crew.exchange(capacity=1, wait=2)
+        assert reply.cancel == [first]
+        await asyncio.sleep(0.2)
+        assert not other.desk._cancels
