@@ -27,12 +27,15 @@ set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
 set statement_timeout = '10s'; set lock_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'
 """
 
+PATIENCE = 3.0  # seconds: how long one waits for a connection
+
 
 class Database:
     """Opens, lends and closes connections; maps their failures to `EngineUnavailable`."""
 
-    def __init__(self, conninfo: str, *, size: int, patience: float = 3.0) -> None:
+    def __init__(self, conninfo: str, *, size: int, patience: float = PATIENCE) -> None:
         self.conninfo = conninfo
+        self._half_open: set[asyncio.Future[Connection]] = set()
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             conninfo,
             min_size=1,
@@ -49,6 +52,7 @@ class Database:
         await self.pool.open(wait=False)
 
     async def close(self) -> None:
+        await self._close_half_open()
         await self.pool.close(timeout=5)
 
     @asynccontextmanager
@@ -77,13 +81,36 @@ class Database:
                 await asyncio.sleep(0.01 * tried)
         raise AssertionError("unreachable")
 
-    async def listen(self, channel: str) -> Connection:
-        """A connection of its own, outside the pool, that listens."""
-        conn = await AsyncConnection.connect(
-            self.conninfo, autocommit=True, application_name="polos-listener", keepalives_idle=10
+    @asynccontextmanager
+    async def listen(self, channel: str) -> AsyncIterator[Connection]:
+        """A connection of its own, outside the pool, that listens; closed however this ends."""
+        opening = asyncio.ensure_future(
+            AsyncConnection.connect(
+                self.conninfo, autocommit=True, application_name="polos-listener", keepalives_idle=10
+            )
         )
-        await conn.execute(f"listen {channel}".encode())
-        return conn
+        try:
+            conn = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # psycopg leaves a connection open that is cancelled while it is being made: `close` sees to it instead.
+            self._half_open.add(opening)
+            raise
+        try:
+            await conn.execute(f"listen {channel}".encode())
+            yield conn
+        finally:
+            await conn.close()
+
+    async def _close_half_open(self) -> None:
+        if not self._half_open:
+            return
+        done, late = await asyncio.wait(self._half_open, timeout=PATIENCE)
+        for opening in late:
+            opening.cancel()
+        for opening in done:
+            if not opening.cancelled() and opening.exception() is None:
+                await opening.result().close()
+        self._half_open.clear()
 
 
 async def _configure(conn: Connection) -> None:

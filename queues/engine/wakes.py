@@ -68,10 +68,9 @@ class Wakes:
         delay = 0.1
         while True:
             try:
-                conn = await self._database.listen(CHANNEL)
-                delay = 0.1
-                self._on_lost()
-                async with conn:
+                async with self._database.listen(CHANNEL) as conn:
+                    delay = 0.1
+                    self._on_lost()
                     async for notification in conn.notifies():
                         self._receive(notification.payload)
             except (psycopg.Error, OSError) as error:

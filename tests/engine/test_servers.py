@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
 
@@ -19,6 +20,10 @@ from .crew import Crew, engine_on, enqueue, ids, in_django, query, status_of
 Servers = tuple[Engine, Engine]
 
 NO_POLL = 60.0
+OPEN = """
+select count(*)::int from pg_stat_activity
+where application_name in ('polos-listener', 'polos-engine') and datname = current_database()
+"""
 HOLD = "select id from queues_queue where name = %s for no key update"
 
 
@@ -146,3 +151,20 @@ async def test_a_server_does_not_keep_cancels_of_workers_that_it_never_met(engin
         assert reply.cancel == [first]
         await asyncio.sleep(0.2)
         assert not other.desk._cancels
+
+
+@pytest.mark.parametrize("after", [0.0, 0.002, 0.004, 0.006, 0.01, 0.02])
+async def test_an_engine_that_is_stopped_early_leaves_no_connection_open(dsn: str, after: float) -> None:
+    kept = []
+    gc.disable()  # what is forgotten must not be found by luck
+    try:
+        for _ in range(5):
+            async with engine_on(dsn) as engine:
+                kept.append(engine)
+                await asyncio.sleep(after)
+        deadline = time.monotonic() + 5
+        while query(dsn, OPEN) != [(0,)]:
+            assert time.monotonic() < deadline, "a stopped engine still has connections"
+            await asyncio.sleep(0.05)
+    finally:
+        gc.enable()
