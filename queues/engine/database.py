@@ -92,7 +92,7 @@ class Database:
         try:
             conn = await asyncio.shield(opening)
         except asyncio.CancelledError:
-            # psycopg leaves a connection open that is cancelled while it is being made: `close` sees to it instead.
+            # psycopg leaves a connection open that is cancelled while it is being made: `close` sees to it.
             self._half_open.add(opening)
             raise
         try:
