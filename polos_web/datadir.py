@@ -12,7 +12,8 @@ import platformdirs
 
 from .problems import Problem
 
-_OURS = ("secret-key", "database-password", "postgres")
+_OURS = ("secret-key", "database-password", "postgres", "start-stop.lock", "users.lock")
+_ASIDE = ".new-"  # begins the name of a secret that is being written by another start
 
 
 def default_data_dir() -> Path:
@@ -37,7 +38,7 @@ def prepare(data_dir: Path) -> Path:
 
 def _claim(data_dir: Path) -> None:
     entries = os.listdir(data_dir)
-    if entries and not any(name in entries for name in _OURS):
+    if entries and not any(name in _OURS or name.startswith(_ASIDE) for name in entries):
         raise Problem(
             f"{data_dir} holds other files and is no data directory of Polos. "
             "Name an empty or a new folder with --data-dir or POLOS_DATA_DIR."
@@ -62,7 +63,7 @@ def secret(data_dir: Path, name: str) -> str:
 
 def _make_secret(path: Path) -> None:
     # Written aside and then linked: two starts at the same time agree on one, and nobody reads a half.
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=_ASIDE)
     try:
         with os.fdopen(handle, "w") as file:
             file.write(secrets.token_urlsafe(48))

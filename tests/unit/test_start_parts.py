@@ -61,6 +61,12 @@ def test_a_data_directory_that_was_opened_to_others_is_closed_again(tmp_path: Pa
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize("name", [".new-abc", "start-stop.lock", "users.lock"])
+def test_what_another_first_start_has_only_begun_is_ours(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    assert datadir.prepare(tmp_path) == tmp_path
+
+
 def test_a_folder_with_other_files_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     tmp_path.chmod(0o755)
