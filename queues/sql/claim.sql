@@ -3,38 +3,48 @@
 --         predicate that decides; gauges and «why is it waiting» use the same columns.
 -- picked: per (queue, workflow) that the worker registered, the first rows of the ready index; then the
 --         queue's own order; then the worker's capacity is dealt in turn over the queues.
--- slots:  the lowest free numbers. The count decides how many start, the numbers only who sits where.
+-- free:   the lowest free slots. The count decides how many start, the numbers only who sits where.
 -- An earlier claim of a picked row is copied to the holdings. Returns the claims, then a row per queue with
 -- its room (null id). Locks: picked execution rows, skipping locked ones; the queues are locked already.
 with pair as (
     select * from unnest(%(queues)s::bigint[], %(workflows)s::text[]) as p (queue_id, workflow)
 ),
 room as materialized (
-    select q.id as queue_id, q.effective_limit, h.held, case
-        when q.paused then 0
-        when q.effective_limit is null then %(capacity)s::int
-        else least(greatest(q.effective_limit - h.held, 0), %(capacity)s::int) end::int as room
-    from queues_queue q
-    cross join lateral (
-        select case when q.effective_limit is null then 0 else (
-            select count(*) from queues_execution x
-            where x.queue_id = q.id and x.status in ('running', 'cancelling')
-        ) end::int as held
+    select h.*, case when h.effective_limit is not null and h.room > 0 then array(
+        select generate_series(1, h.held + h.room)
+        except
+        select x.slot from queues_execution x
+        where x.queue_id = h.queue_id and x.status in ('running', 'cancelling')
+        order by 1
+    ) end as free
+    from (
+        select q.id as queue_id, q.effective_limit, h.held, case
+            when q.paused then 0
+            when q.effective_limit is null then %(capacity)s::int
+            else least(greatest(q.effective_limit - h.held, 0), %(capacity)s::int) end::int as room
+        from queues_queue q
+        cross join lateral (
+            select case when q.effective_limit is null then 0 else (
+                select count(*) from queues_execution x
+                where x.queue_id = q.id and x.status in ('running', 'cancelling')
+            ) end::int as held
+        ) as h
+        where q.id in (select queue_id from pair)
+            and (
+                q.id = any(string_to_array(current_setting('polos.locked'), ',')::bigint[])
+                or q.effective_limit is null
+                and q.id = any(string_to_array(current_setting('polos.shared'), ',')::bigint[])
+            )
+            and exists (
+                select from queues_worker w
+                where w.id = %(worker)s::uuid and w.claim_token = %(token)s::uuid
+                    and w.state = 'alive' and w.lease_until > clock_timestamp()
+            )
+        offset 0
     ) as h
-    where q.id in (select queue_id from pair)
-        and (
-            q.id = any(string_to_array(current_setting('polos.locked'), ',')::bigint[])
-            or q.effective_limit is null
-            and q.id = any(string_to_array(current_setting('polos.shared'), ',')::bigint[])
-        )
-        and exists (
-            select from queues_worker w
-            where w.id = %(worker)s::uuid and w.claim_token = %(token)s::uuid
-                and w.state = 'alive' and w.lease_until > clock_timestamp()
-        )
 ),
 candidate as (
-    select r.queue_id, r.room, e.*,
+    select r.queue_id, r.room, r.free, e.*,
         row_number() over (partition by r.queue_id order by e.place, e.id) as n
     from room r
     join pair p on p.queue_id = r.queue_id
@@ -50,17 +60,6 @@ candidate as (
 chosen as materialized (
     select * from candidate where n <= room order by n, queue_id limit %(capacity)s::int
 ),
-slots as (
-    select r.queue_id, s.slot, row_number() over (partition by r.queue_id order by s.slot) as n
-    from room r
-    cross join lateral (
-        select generate_series(1, r.held + r.room)
-        except
-        select x.slot from queues_execution x
-        where x.queue_id = r.queue_id and x.status in ('running', 'cancelling')
-    ) as s (slot)
-    where r.effective_limit is not null and r.room > 0
-),
 earlier as (
     insert into queues_holding (
         execution_id, queue_id, attempt, worker_id, slot, claimed_at, released_at, outcome, error
@@ -72,9 +71,8 @@ earlier as (
 claimed as (
     update queues_execution e
     set status = 'running', attempt = e.attempt + 1, worker_id = %(worker)s::uuid, token = %(token)s::uuid,
-        slot = s.slot, claimed_at = clock_timestamp(), released_at = null, outcome = '', error = null
+        slot = c.free[c.n], claimed_at = clock_timestamp(), released_at = null, outcome = '', error = null
     from chosen c
-    left join slots s on s.queue_id = c.queue_id and s.n = c.n
     where e.id = c.id
     returning e.id, e.queue_id, e.workflow, e.payload::text, e.attempt, e.max_attempts, e.slot, e.enqueued_at,
         e.parent_id, e.root_id, c.n

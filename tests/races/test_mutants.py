@@ -30,7 +30,8 @@ LOCK_AND_LOOK = (
     ("from queues_queue q\n    cross join", "from mine join queues_queue q on q.id = mine.id\n    cross join"),
 )
 NO_TOKEN = (("e.token = g.token and ", ""),)
-NO_STATUS = ((" and e.status in ('running', 'cancelling')", ""),)
+NO_STATUS = ((" and case when e.status in ('running', 'cancelling') then true end", ""),)
+STATUS_BEFORE = "(select x.status from queues_execution x where x.id = g.id)"
 
 MUTANTS: dict[str, tuple[Check, Callable[[], Text]]] = {
     "no lock on the queue": (
@@ -57,7 +58,7 @@ MUTANTS: dict[str, tuple[Check, Callable[[], Text]]] = {
     ),
     "finish looks before it locks": (
         check.a_failure_that_waited_for_a_cancel_does_not_come_back,
-        lambda: mutant(finish=(("where x.id = g.id for no key update", "where x.id = g.id"),)),
+        lambda: mutant(finish=(("when e.status =", f"when {STATUS_BEFORE} ="),)),
     ),
     "no status in cancel": (
         check.a_cancel_that_waited_for_a_result_changes_nothing,
