@@ -4,6 +4,7 @@ sweep   workers without a lease are lost, what they held goes back to its place
 tick    what is due becomes queued; what nobody registered for goes to the workers of its workflow; overrides
         and pauses that have an end, end
 prune   finished executions, and workers that are gone, are deleted after the retention time
+others  what other parts of the server do in the background
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 
 from ..limits import end_due
-from .database import Connection
+from .database import Connection, Database
 from .statements import statement
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ Pair = tuple[int, str]  # queue id, workflow
 
 # What others keep about executions goes with them, in the same transaction: they add their part here.
 also_prune: list[Callable[[Connection, list[UUID]], Awaitable[None]]] = []
+
+# What others do in the background, in a loop of its own: each works if it is time, and says in how many seconds to
+# ask again.
+also_do: list[Callable[[Database], Awaitable[float]]] = []
 
 
 class Duties:
@@ -80,6 +85,10 @@ class Duties:
             values = {"days": engine.config.retention_days, "most": MOST_PRUNED}
             await conn.execute(statement("prune_workers"), values)
         await asyncio.sleep(PRUNE_SECONDS)
+
+    async def others(self) -> None:
+        seconds = [await duty(self._engine.database) for duty in also_do]
+        await asyncio.sleep(min(seconds, default=PRUNE_SECONDS))
 
     async def _prune_queue(self, queue_id: int) -> None:
         engine = self._engine

@@ -112,7 +112,7 @@ class Engine:
         await self.database.open()
         loops: list[Callable[[], Awaitable[None]]] = [self.wakes.listen, self._look_for_work, self._watch]
         if self.config.duties:
-            loops += [self.duties.sweep, self.duties.tick, self.duties.prune]
+            loops += [self.duties.sweep, self.duties.tick, self.duties.prune, self.duties.others]
         self._tasks = [asyncio.create_task(_forever(loop)) for loop in loops]
 
     async def drain(self) -> None:
