@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,13 +22,15 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import msgspec
-from msgspec import Raw
 
 from ..requests import Claimed, Exchange, Exchanged, Finished, Refused
-from .arrays import numbers, texts, uuids
+from . import exchange_statements as statements
+from .arrays import uuids
 from .board import MOST_CANDIDATES, Board, Member
-from .database import RETRYABLE, Connection, Database, Row
+from .database import RETRYABLE, Database, Row
 from .errors import EngineUnavailable, WorkerGone
+from .exchange_statements import Share, Taker, claimed, shares
+from .flight import Flight
 from .statements import statement
 
 MOST_RESULTS = 2_000  # results in one transaction
@@ -57,6 +59,10 @@ class Visit:
     def claims(self) -> bool:
         return self.request.capacity > 0
 
+    @property
+    def taker(self) -> Taker:
+        return Taker(self.member, self.request.seq, self.token, self.request.capacity)
+
     def reply(self, executions: list[Claimed], **more: Any) -> None:
         if not self.future.done():
             seq, token = self.request.seq, self.token if executions else None
@@ -78,13 +84,21 @@ class Ended(NamedTuple):
 
 
 @dataclass(slots=True)
+class Party:
+    """Exchanges that try the same queues, for the same workflows: one statement claims for all of them."""
+
+    visits: list[Visit]
+    queues: list[int]
+
+
+@dataclass(slots=True)
 class Outcome:
     """What one transaction did."""
 
     begun: dict[UUID, tuple[int, UUID | None]]  # worker → its claim before this one
     ended: list[Ended]
     locked: set[int]
-    claims: list[list[Row]]  # per claiming visit: claims, then a row of room per queue
+    shares: list[Share]  # per party
 
 
 class Desk:
@@ -250,21 +264,31 @@ class Desk:
         claiming = [visit for visit in visits if visit.claims and not visit.future.done()]
         handing_in = [visit for visit in visits if not visit.handed_in and visit.request.results]
         results = [result for visit in handing_in for result in visit.request.results]
-        freed = _may_be_freed(handing_in)
-        tries = {visit.token: self._candidates(visit, freed) for visit in claiming}
-        outcome = await self._database.again(lambda: self._run(claiming, results, tries))
+        parties = self._parties(claiming, _may_be_freed(handing_in))
+        outcome = await self._database.again(lambda: self._run(claiming, results, parties))
         for visit in visits:
             visit.committed = True
         await self._answer_results(handing_in, outcome)
         self._note_claims(claiming, outcome)
-        self._settle(claiming, tries, outcome, since)
-        claimed = {row[1] for rows in outcome.claims for row in rows if row[0] is not None}
-        count = sum(row[0] is not None for rows in outcome.claims for row in rows)
-        self._on_commit(outcome.ended, claimed, count)
-        await self._answer_claims(claiming, outcome)
+        for party, share in zip(parties, outcome.shares, strict=True):
+            self._settle(party, share, outcome, since)
+        rows = [row for share in outcome.shares for own in share.rows for row in own]
+        self._on_commit(outcome.ended, {row[1] for row in rows}, len(rows))
+        for party, share in zip(parties, outcome.shares, strict=True):
+            await self._answer_claims(party.visits, share.rows, outcome)
         for visit in visits:
             if not visit.claims:
                 visit.reply([], cancel=await self._cancel_list(visit.member.id))
+
+    def _parties(self, claiming: list[Visit], freed: set[int]) -> list[Party]:
+        """One statement for several workers of the same kind costs what it costs for one; those that find the same
+        queues in turn share them evenly."""
+        parties: dict[object, Party] = {}
+        for visit in claiming:
+            queues = self._candidates(visit, freed)
+            kind = frozenset((q, *sorted(visit.member.pairs[q])) for q in queues)
+            parties.setdefault(kind, Party([], queues)).visits.append(visit)
+        return list(parties.values())
 
     def _candidates(self, visit: Visit, freed: set[int]) -> list[int]:
         """Queues to try: those hinted at, and those that this very transaction may free a slot of."""
@@ -272,34 +296,29 @@ class Desk:
         with_work = freed.intersection(visit.member.pairs, self._board.ready).difference(tries)
         return tries + list(islice(with_work, MOST_CANDIDATES))
 
-    async def _run(self, claiming: list[Visit], results: list[Finished], tries: dict[UUID, list[int]]) -> Outcome:
-        queues = sorted({queue_id for queue_ids in tries.values() for queue_id in queue_ids})
+    async def _run(self, claiming: list[Visit], results: list[Finished], parties: list[Party]) -> Outcome:
+        flight = Flight()
+        queues = sorted({queue_id for party in parties for queue_id in party.queues})
+        begun = statements.begin(flight, [v.taker for v in claiming], lease=self._lease) if claiming else None
+        ended = statements.finish(flight, results) if results else None
+        locked = statements.lock(flight, queues) if queues else None
+        claims = [
+            statements.claim(flight, [v.taker for v in party.visits], party.queues) if party.queues else None
+            for party in parties
+        ]
         async with self._database.connection() as conn:
-            # One flight: the statements are sent together and run one after the other, each with a snapshot of its
-            # own, which is what «lock in one statement, look in the next» needs.
-            async with conn.pipeline(), conn.transaction():
-                begun = await self._begin(conn, claiming)
-                ended = await _finish(conn, results)
-                locked = await _lock(conn, queues)
-                claims = [await _claim(conn, visit, tries[visit.token]) for visit in claiming]
-            return Outcome(
-                begun={row[0]: (row[1], row[2]) for row in await _rows(begun)},
-                ended=[Ended(*row) for row in await _rows(ended)],
-                locked=_ids(await _rows(locked)),
-                claims=[await _rows(cursor) for cursor in claims],
-            )
+            answers = await flight.fly(conn)
 
-    async def _begin(self, conn: Connection, claiming: list[Visit]) -> Any:
-        if not claiming:
-            return None
-        return await conn.execute(
-            statement("begin_claims"),
-            {
-                "ids": uuids(visit.member.id for visit in claiming),
-                "seqs": numbers(visit.request.seq for visit in claiming),
-                "tokens": uuids(visit.token for visit in claiming),
-                "lease": self._lease,
-            },
+        def rows(number: int | None) -> list[Row]:
+            return [] if number is None else answers[number]
+
+        return Outcome(
+            begun={row[0]: (row[1], row[2]) for row in rows(begun)},
+            ended=[Ended(*row) for row in rows(ended)],
+            locked=_ids(rows(locked)),
+            shares=[
+                shares(rows(number), len(party.visits)) for number, party in zip(claims, parties, strict=True)
+            ],
         )
 
     # -- answers -----------------------------------------------------------------------------------
@@ -318,14 +337,8 @@ class Desk:
 
     async def _repeated(self, results: list[Finished]) -> set[UUID]:
         async with self._database.connection() as conn:
-            cursor = await conn.execute(
-                statement("finish_known"),
-                {
-                    "ids": uuids(r.id for r in results),
-                    "tokens": uuids(r.token for r in results),
-                    "outcomes": texts(r.outcome for r in results),
-                },
-            )
+            values = statements.finish_known_values(results)
+            cursor = await conn.execute(statement("finish_known"), values)
             return {row[0] for row in await cursor.fetchall()}
 
     def _note_claims(self, claiming: list[Visit], outcome: Outcome) -> None:
@@ -338,39 +351,34 @@ class Desk:
             if token is not None and visit.request.received < seq < visit.request.seq:
                 self._on_unheard(visit.member.id, token)  # the worker gave up on that reply
 
-    def _settle(self, claiming: list[Visit], tries: dict[UUID, list[int]], outcome: Outcome, since: int) -> None:
+    def _settle(self, party: Party, share: Share, outcome: Outcome, since: int) -> None:
         """Hints that proved wrong are taken back; a queue that somebody else held is waited for."""
-        for visit, rows in zip(claiming, outcome.claims, strict=True):
-            if visit.member.id not in outcome.begun:
-                continue
-            self._settle_visit(visit, rows, since)
-            skipped = [queue_id for queue_id in tries[visit.token] if queue_id not in outcome.locked]
-            for queue_id in skipped:
-                self._claim_skipped_soon(queue_id)
+        begun = [visit for visit in party.visits if visit.member.id in outcome.begun]
+        if begun:
+            self._settle_hints(begun, share, since)
+            for queue_id in party.queues:
+                if queue_id not in outcome.locked:
+                    self._claim_skipped_soon(queue_id)
 
-    def _settle_visit(self, visit: Visit, rows: list[Row], since: int) -> None:
-        picked: defaultdict[int, int] = defaultdict(int)
-        for row in rows:
-            picked[row[1]] += row[0] is not None
-        total = sum(picked.values())
-        for row in rows:
-            if row[0] is None:
-                queue_id, room, found = row[1], row[11], picked[row[1]]
-                full = found >= room and room < visit.request.capacity
-                empty = found < room and total < visit.request.capacity
-                self._board.settle(
-                    queue_id,
-                    since=since,
-                    full=full,
-                    empty_for=visit.member.pairs[queue_id] if empty else (),
-                )
+    def _settle_hints(self, begun: list[Visit], share: Share, since: int) -> None:
+        picked = Counter(row[1] for own in share.rows for row in own)
+        capacity, total = sum(visit.request.capacity for visit in begun), picked.total()
+        for queue_id, room in share.room.items():
+            found = picked[queue_id]
+            empty = found < room and total < capacity
+            self._board.settle(
+                queue_id,
+                since=since,
+                full=found >= room and room < capacity,
+                empty_for=begun[0].member.pairs[queue_id] if empty else (),
+            )
 
-    async def _answer_claims(self, claiming: list[Visit], outcome: Outcome) -> None:
-        for visit, rows in zip(claiming, outcome.claims, strict=True):
+    async def _answer_claims(self, visits: list[Visit], rows: list[list[Row]], outcome: Outcome) -> None:
+        for visit, own in zip(visits, rows, strict=True):
             if visit.member.id not in outcome.begun:
                 await self._repeat(visit)
                 continue
-            executions = self._claimed(row for row in rows if row[0] is not None)
+            executions = self._claimed(own)
             cancel = await self._cancel_list(visit.member.id)
             if executions or cancel or visit.refused or visit.request.results:
                 self._leave(visit)
@@ -379,8 +387,7 @@ class Desk:
                 self._wait_in_hall(visit)
 
     def _claimed(self, rows: Iterable[Row]) -> list[Claimed]:
-        ordered = sorted(rows, key=lambda row: row[10])
-        return [claimed(row, self._queue_name(row[1])) for row in ordered]
+        return [claimed(row, self._queue_name(row[1])) for row in rows]
 
     def _leave(self, visit: Visit) -> None:
         if self._hall.get(visit.member.id) is visit:
@@ -432,7 +439,7 @@ class Desk:
             )
         if rows:
             visit.token = token
-            return visit.reply([claimed(row, self._queue_name(row[1])) for row in rows])
+            return visit.reply(self._claimed(rows))
         visit.begun = True
         self._line.append(visit)  # goes on as a new one; the loop that called us serves it next
         return None
@@ -484,19 +491,19 @@ class Desk:
 
     async def _claim_waiting(self, visit: Visit, queue_id: int) -> None:
         since = self._board.now()
+        flight = Flight()
+        begun = statements.begin(flight, [visit.taker], lease=self._lease)
+        statements.lock_waiting(flight, queue_id, patience=SKIPPED_PATIENCE)
+        number = statements.claim(flight, [visit.taker], [queue_id])
         async with self._database.connection() as conn:
-            async with conn.pipeline(), conn.transaction():
-                await conn.execute("select set_config('lock_timeout', %s, true)", (f"{SKIPPED_PATIENCE}s",))
-                begun = await self._begin(conn, [visit])
-                await conn.execute(statement("lock_queue_waiting"), {"queue": queue_id})
-                cursor = await _claim(conn, visit, [queue_id])
-            rows = await _rows(cursor)
-            if not await _rows(begun):  # gone meanwhile: its next exchange or heartbeat learns it
-                return
-        if not rows:  # the limit is being changed right now: whoever does it says so afterwards
+            answers = await flight.fly(conn)
+        if not answers[begun]:  # gone meanwhile: its next exchange or heartbeat learns it
+            return
+        share = shares(answers[number], 1)
+        if not share.room:  # the limit is being changed right now: whoever does it says so afterwards
             self._board.settle(queue_id, since=since, empty_for=visit.member.pairs[queue_id])
-        self._settle_visit(visit, rows, since)
-        executions = self._claimed(row for row in rows if row[0] is not None)
+        self._settle_hints([visit], share, since)
+        executions = self._claimed(share.rows[0])
         if executions:
             self._on_commit([], {queue_id}, len(executions))
             self._leave(visit)
@@ -509,59 +516,6 @@ STALE = "This claim is over: the execution was taken back or finished. Drop the 
 def _may_be_freed(visits: Iterable[Visit]) -> set[int]:
     """Queues that the results of these visits may free a slot of: those that their workers serve."""
     return {queue_id for visit in visits if visit.request.results for queue_id in visit.member.pairs}
-
-
-def claimed(row: Row, queue: str) -> Claimed:
-    return Claimed(
-        id=row[0], workflow_id=row[2], queue=queue, payload=Raw((row[3] or "null").encode()), attempt=row[4],
-        max_attempts=row[5], slot=row[6], enqueued_at=row[7], parent_id=row[8], root_id=row[9],
-    )  # fmt: skip
-
-
-async def _finish(conn: Connection, results: list[Finished]) -> Any:
-    if not results:
-        return None
-    return await conn.execute(
-        statement("finish"),
-        {
-            "ids": uuids(r.id for r in results),
-            "tokens": uuids(r.token for r in results),
-            "outcomes": texts(r.outcome for r in results),
-            "results": texts(_result_text(r) for r in results),
-            "errors": texts(msgspec.json.encode(r.error).decode() if r.error else None for r in results),
-            "retry_ins": numbers(r.retry_in for r in results),
-        },
-    )
-
-
-def _result_text(result: Finished) -> str | None:
-    return bytes(result.result).decode() if result.outcome == "completed" else None
-
-
-async def _lock(conn: Connection, queues: list[int]) -> Any:
-    if not queues:
-        return None
-    return await conn.execute(statement("lock_queues"), {"queues": numbers(queues)})
-
-
-async def _claim(conn: Connection, visit: Visit, queues: list[int]) -> Any:
-    if not queues:
-        return None
-    pairs = [(queue_id, workflow) for queue_id in queues for workflow in visit.member.pairs[queue_id]]
-    return await conn.execute(
-        statement("claim"),
-        {
-            "queues": numbers(queue_id for queue_id, _ in pairs),
-            "workflows": texts(workflow for _, workflow in pairs),
-            "worker": visit.member.id,
-            "token": visit.token,
-            "capacity": visit.request.capacity,
-        },
-    )
-
-
-async def _rows(cursor: Any) -> list[Row]:
-    return [] if cursor is None else await cursor.fetchall()
 
 
 def _ids(rows: list[Row]) -> set[int]:

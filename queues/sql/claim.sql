@@ -1,13 +1,22 @@
--- Second statement of a claim: admits executions of the locked queues to one worker, under their limits.
+-- Second statement of a claim: admits executions of the locked queues to workers, under the queues' limits.
+-- taker:  the workers that claim, all serving the pairs given; one whose lease is over takes nothing.
 -- room:   limit − count(running + cancelling), read under the lock. A paused queue has none. This is the one
 --         predicate that decides; gauges and «why is it waiting» use the same columns.
--- picked: per (queue, workflow) that the worker registered, the first rows of the ready index; then the
---         queue's own order; then the worker's capacity is dealt in turn over the queues.
 -- free:   the lowest free slots. The count decides how many start, the numbers only who sits where.
--- An earlier claim of a picked row is copied to the holdings. Returns the claims, then a row per queue with
--- its room (null id). Locks: picked execution rows, skipping locked ones; the queues are locked already.
+-- picked: per (queue, workflow) the first rows of the ready index; then the queue's own order; then dealt in turn
+--         over the queues, up to what the workers can take, and in turn to the workers (`seats`).
+-- An earlier claim of a picked row is copied to the holdings. Returns the claims with the taker's number, then a
+-- row per queue with its room (null id). Locks: picked execution rows, skipping locked ones; the queues are locked
+-- already. Slots and seats are arrays and not joins: a join here compares every row with every other.
 with pair as (
     select * from unnest(%(queues)s::bigint[], %(workflows)s::text[]) as p (queue_id, workflow)
+),
+taker as materialized (
+    select t.n, t.capacity, sum(t.capacity) over () as total
+    from unnest(%(workers)s::uuid[], %(tokens)s::uuid[], %(capacities)s::int[])
+        with ordinality as t (worker, token, capacity, n)
+    join queues_worker w on w.id = t.worker
+    where w.claim_token = t.token and w.state = 'alive' and w.lease_until > clock_timestamp()
 ),
 room as materialized (
     select h.*, case when h.effective_limit is not null and h.room > 0 then array(
@@ -20,9 +29,10 @@ room as materialized (
     from (
         select q.id as queue_id, q.effective_limit, h.held, case
             when q.paused then 0
-            when q.effective_limit is null then %(capacity)s::int
-            else least(greatest(q.effective_limit - h.held, 0), %(capacity)s::int) end::int as room
-        from queues_queue q
+            when q.effective_limit is null then t.total
+            else least(greatest(q.effective_limit - h.held, 0), t.total) end::int as room
+        from (select total from taker limit 1) as t
+        cross join queues_queue q
         cross join lateral (
             select case when q.effective_limit is null then 0 else (
                 select count(*) from queues_execution x
@@ -34,11 +44,6 @@ room as materialized (
                 q.id = any(string_to_array(current_setting('polos.locked'), ',')::bigint[])
                 or q.effective_limit is null
                 and q.id = any(string_to_array(current_setting('polos.shared'), ',')::bigint[])
-            )
-            and exists (
-                select from queues_worker w
-                where w.id = %(worker)s::uuid and w.claim_token = %(token)s::uuid
-                    and w.state = 'alive' and w.lease_until > clock_timestamp()
             )
         offset 0
     ) as h
@@ -58,7 +63,19 @@ candidate as (
     ) as e
 ),
 chosen as materialized (
-    select * from candidate where n <= room order by n, queue_id limit %(capacity)s::int
+    select c.*, row_number() over (order by c.n, c.queue_id) as k
+    from candidate c
+    where c.n <= c.room
+    order by k
+    limit (select total from taker limit 1)
+),
+seats as materialized (
+    select array(
+        select t.n
+        from taker t
+        cross join lateral generate_series(1, least(t.capacity, (select sum(room) from room))) as s (turn)
+        order by s.turn, t.n
+    ) as of_row
 ),
 earlier as (
     insert into queues_holding (
@@ -70,13 +87,15 @@ earlier as (
 ),
 claimed as (
     update queues_execution e
-    set status = 'running', attempt = e.attempt + 1, worker_id = %(worker)s::uuid, token = %(token)s::uuid,
-        slot = c.free[c.n], claimed_at = clock_timestamp(), released_at = null, outcome = '', error = null
-    from chosen c
+    set status = 'running', attempt = e.attempt + 1, slot = c.free[c.n], claimed_at = clock_timestamp(),
+        worker_id = (%(workers)s::uuid[])[s.of_row[c.k]], token = (%(tokens)s::uuid[])[s.of_row[c.k]],
+        released_at = null, outcome = '', error = null
+    from seats s
+    cross join chosen c
     where e.id = c.id
     returning e.id, e.queue_id, e.workflow, e.payload::text, e.attempt, e.max_attempts, e.slot, e.enqueued_at,
-        e.parent_id, e.root_id, c.n
+        e.parent_id, e.root_id, c.k, s.of_row[c.k] as taker
 )
 select c.*, null::int as room from claimed c
 union all
-select null, r.queue_id, null, null, null, null, null, null, null, null, null, r.room from room r
+select null, r.queue_id, null, null, null, null, null, null, null, null, null, null, r.room from room r

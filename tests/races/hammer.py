@@ -6,7 +6,7 @@ import asyncio
 import random
 import sys
 
-from queues.engine import Engine, EngineUnavailable, WorkerGone, exchange
+from queues.engine import Engine, EngineUnavailable, WorkerGone, exchange_statements
 from queues.requests import Heartbeat
 from tests.engine.crew import Crew, Outcome, engine_on
 
@@ -24,7 +24,7 @@ def main(dsn: str, seed: int, seconds: float, mode: str) -> None:
     """`mode`: plain; rough (claims end in every way); unlocked (claims do not lock queues: must be found)."""
     random.seed(seed)
     if mode == "unlocked":
-        exchange.statement = mutant(lock_queues=(("for no key update skip locked", ""),))  # type: ignore[assignment, attr-defined]
+        exchange_statements.statement = mutant(lock_queues=(("for no key update skip locked", ""),))  # type: ignore[assignment, attr-defined]
     ends = ENDS if mode == "rough" else ENDS[:1]
     stale = asyncio.run(_run(dsn, seed, seconds, ends))
     sys.stdout.write(f"{stale}\n")

@@ -106,8 +106,8 @@ def claim(
     rows = db.execute(
         text("claim").encode(),
         {
-            "queues": numbers([stage.queue]), "workflows": texts(["work"]), "worker": worker, "token": token,
-            "capacity": capacity,
+            "queues": numbers([stage.queue]), "workflows": texts(["work"]), "workers": uuids([worker]),
+            "tokens": uuids([token]), "capacities": numbers([capacity]),
         },
     ).fetchall()  # fmt: skip
     return [UUID(str(row[0])) for row in rows if row[0] is not None]

@@ -134,7 +134,7 @@ async def test_the_engine_with_a_mutant_breaks_its_promise(
     name: str, without_backstops: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keeps, make = PROMISES[name]
-    monkeypatch.setattr("queues.engine.exchange.statement", make())
+    monkeypatch.setattr("queues.engine.exchange_statements.statement", make())
     async with engine_on(without_backstops) as engine:
         with pytest.raises(AssertionError):
             await keeps(engine, without_backstops)

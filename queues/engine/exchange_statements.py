@@ -1,0 +1,108 @@
+"""The statements of an exchange, with the values that they take: what one transaction of the desk is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+from msgspec import Raw
+
+from ..requests import Claimed, Finished
+from .arrays import numbers, texts, uuids
+from .board import Member
+from .database import Row
+from .flight import Flight
+from .statements import statement
+
+
+class Taker(NamedTuple):
+    """A worker in the moment of a claim."""
+
+    member: Member
+    seq: int
+    token: UUID
+    capacity: int
+
+
+def begin(flight: Flight, takers: Sequence[Taker], *, lease: float) -> int:
+    values = {
+        "ids": uuids(taker.member.id for taker in takers),
+        "seqs": numbers(taker.seq for taker in takers),
+        "tokens": uuids(taker.token for taker in takers),
+        "lease": lease,
+    }
+    return flight.add(statement("begin_claims"), values)
+
+
+def finish(flight: Flight, results: Sequence[Finished]) -> int:
+    values = {
+        "ids": uuids(r.id for r in results),
+        "tokens": uuids(r.token for r in results),
+        "outcomes": texts(r.outcome for r in results),
+        "results": texts(_result_text(r) for r in results),
+        "errors": texts(msgspec.json.encode(r.error).decode() if r.error else None for r in results),
+        "retry_ins": numbers(r.retry_in for r in results),
+    }
+    return flight.add(statement("finish"), values)
+
+
+def _result_text(result: Finished) -> str | None:
+    return bytes(result.result).decode() if result.outcome == "completed" else None
+
+
+def lock(flight: Flight, queues: Iterable[int]) -> int:
+    return flight.add(statement("lock_queues"), {"queues": numbers(queues)})
+
+
+def lock_waiting(flight: Flight, queue_id: int, *, patience: float) -> int:
+    flight.add("select set_config('lock_timeout', %(patience)s, true)", {"patience": f"{patience}s"})
+    return flight.add(statement("lock_queue_waiting"), {"queue": queue_id})
+
+
+def claim(flight: Flight, takers: Sequence[Taker], queues: Sequence[int]) -> int:
+    """For workers that serve the same pairs of these queues."""
+    pairs = [(queue_id, workflow) for queue_id in queues for workflow in takers[0].member.pairs[queue_id]]
+    values = {
+        "queues": numbers(queue_id for queue_id, _ in pairs),
+        "workflows": texts(workflow for _, workflow in pairs),
+        "workers": uuids(taker.member.id for taker in takers),
+        "tokens": uuids(taker.token for taker in takers),
+        "capacities": numbers(taker.capacity for taker in takers),
+    }
+    return flight.add(statement("claim"), values)
+
+
+def finish_known_values(results: Sequence[Finished]) -> dict[str, str]:
+    return {
+        "ids": uuids(r.id for r in results),
+        "tokens": uuids(r.token for r in results),
+        "outcomes": texts(r.outcome for r in results),
+    }
+
+
+def claimed(row: Row, queue: str) -> Claimed:
+    return Claimed(
+        id=row[0], workflow_id=row[2], queue=queue, payload=Raw((row[3] or "null").encode()), attempt=row[4],
+        max_attempts=row[5], slot=row[6], enqueued_at=row[7], parent_id=row[8], root_id=row[9],
+    )  # fmt: skip
+
+
+class Share(NamedTuple):
+    """What a claim gave: the rows of each taker, in the order of the line, and the room that each queue had."""
+
+    rows: list[list[Row]]
+    room: dict[int, int]
+
+
+def shares(rows: Iterable[Row], takers: int) -> Share:
+    share = Share([[] for _ in range(takers)], {})
+    for row in rows:
+        if row[0] is None:
+            share.room[row[1]] = row[12]
+        else:
+            share.rows[row[11] - 1].append(row)
+    for own in share.rows:
+        own.sort(key=lambda row: row[10])
+    return share
