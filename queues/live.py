@@ -11,8 +11,9 @@ frame from a look that began after that: nothing is lost in between. The server'
     {"kind": "changed", "what": "queue:<name>" or "queues"}    lists differ by person, so the page fetches its own
     {"kind": "still", "version": 7}                            nothing changed, and that is known
 
-The browser says what it looks at, `{"watch": "queues"}` or `{"watch": "queue", "name": …}`, and answers each
-`gauges` frame by `{"seen": version}`: Daphne buffers without bound, so only this tells who cannot keep up.
+The browser says what it looks at, `{"watch": "queues", "ids": [what its list shows]}` or `{"watch": "queue",
+"name": …}`, and answers each `gauges` frame by `{"seen": version}`: Daphne buffers without bound, so only this
+tells who cannot keep up. Only what somebody looks at is rendered and sent: of 2,000 queues, a page of the list.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ delay_seconds = Histogram(
     buckets=(0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5),
 )
 
+Ids = frozenset[int]
 Send = Callable[[str], Awaitable[None]]
 Read = Callable[[], Awaitable[Survey]]
 
@@ -102,9 +104,13 @@ class Stats:
 class Watcher:
     """One open page: what it looks at, and the latest that it has not been sent. `write` is its writer task."""
 
-    def __init__(self, send: Send, *, queue: str | None = None, stats: Stats | None = None) -> None:
-        self.queue = queue  # name; None: all of them
+    def __init__(
+        self, send: Send, *, queue: str | None = None, ids: Ids | None = None, stats: Stats | None = None
+    ) -> None:
+        self.queue = queue  # name; None: the list
+        self.ids = ids  # of the queues that the list shows; None: all of them
         self.fresh = True  # has had no frame yet, so the next one is complete
+        self.owed: Ids = frozenset()  # shown since the last frame, so the next one is complete about them
         self._send = send
         self._stats = stats or Stats()
         self._frame: Frame | None = None
@@ -117,6 +123,14 @@ class Watcher:
     @property
     def what(self) -> str:
         return "queues" if self.queue is None else f"queue:{self.queue}"
+
+    def show(self, ids: Ids | None) -> None:
+        """Another page of the list, or another order of it."""
+        if self.ids is not None and ids is not None:
+            self.owed = (self.owed | (ids - self.ids)) & ids
+        else:
+            self.fresh = True
+        self.ids = ids
 
     def offer(self, frame: Frame) -> None:
         if self._frame is not None:
@@ -210,6 +224,12 @@ class Sampler:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
+    def show(self, watcher: Watcher, ids: Ids | None) -> None:
+        """This list shows these queues now; what is new to it is in its next frame."""
+        watcher.show(ids)
+        if watcher.fresh or watcher.owed:
+            self._poked.set()
+
     def leave(self, watcher: Watcher) -> None:
         self._watchers.discard(watcher)
 
@@ -245,7 +265,8 @@ class Sampler:
         began = time.monotonic()
         since, self._poked_at = self._poked_at or began, None
         touched, self._touched = self._touched, set()
-        joined_before = set(self._watchers)
+        # Who is told everything about what: only what they asked for before this look began.
+        asked = {watcher: watcher.owed for watcher in self._watchers}
         try:
             survey = await self._read()
         except (EngineUnavailable, psycopg.Error, OSError) as error:
@@ -255,7 +276,7 @@ class Sampler:
         self._away = False
         self.stats.looks += 1
         self.stats.look_seconds = time.monotonic() - began
-        self._publish(survey, since, touched, joined_before)
+        self._publish(survey, since, touched, asked)
 
     async def _rest(self, began: float) -> None:
         """Until something changed, but never more than half of the time at work; or until the calm look."""
@@ -273,33 +294,57 @@ class Sampler:
 
     # -- telling -----------------------------------------------------------------------------------
 
-    def _publish(self, survey: Survey, since: float, touched: set[int], readers: set[Watcher]) -> None:
+    def _publish(self, survey: Survey, since: float, touched: set[int], asked: dict[Watcher, Ids]) -> None:
         self.version += 1
-        news = self._seen.learn(survey)
-        ready = self._watchers & readers
+        news = self._seen.learn(survey, self._watched())
+        ready = self._watchers & asked.keys()
         fresh = {watcher for watcher in ready if watcher.fresh}
         self._greet(fresh, since)
-        everything, names = self._frame(_listed(news.parts), since), self._seen.names
+        frames: dict[tuple[Ids | None, Ids], Frame] = {}
         for watcher in ready - fresh:
             if watcher.queue is None:
-                self._tell(watcher, everything, news.listing)
+                self._tell_list(watcher, news, since, asked[watcher], frames)
                 continue
-            queue_id = names.get(watcher.queue)
-            parts = {} if queue_id is None else _only(news.parts, queue_id)
+            queue_id = self._seen.names.get(watcher.queue, 0)
+            parts = news.queues.get(queue_id, {})
             frame = self._frame(parts, since) if parts or news.attention else None
-            self._tell(watcher, frame, queue_id in touched or queue_id in news.queues)
+            self._tell(watcher, frame, queue_id in touched or queue_id in news.moved)
+
+    def _watched(self) -> Ids | None:
+        """The queues that somebody looks at; None: all of them."""
+        found: set[int] = set()
+        for watcher in self._watchers:
+            if watcher.queue is not None:
+                found.add(self._seen.names.get(watcher.queue, 0))
+            elif watcher.ids is None:
+                return None
+            else:
+                found |= watcher.ids
+        return frozenset(found)
 
     def _greet(self, fresh: set[Watcher], since: float) -> None:
         """Complete frames for those who have seen nothing yet, one for each thing that is watched."""
-        frames: dict[str | None, Frame] = {}
+        frames: dict[tuple[str | None, Ids | None], Frame] = {}
         for watcher in fresh:
-            watcher.fresh = False
-            if watcher.queue not in frames:
-                frames[watcher.queue] = self._frame(self._seen.parts_of(watcher.queue), since)
-            watcher.offer(frames[watcher.queue])
+            watcher.fresh, watcher.owed = False, frozenset()
+            key = watcher.queue, watcher.ids
+            if key not in frames:
+                frames[key] = self._frame(self._seen.everything(*key), since)
+            watcher.offer(frames[key])
+
+    def _tell_list(
+        self, watcher: Watcher, news: _News, since: float, asked: Ids, frames: dict[tuple[Ids | None, Ids], Frame]
+    ) -> None:
+        """Lists that show the same share one frame."""
+        owed = asked & watcher.owed
+        watcher.owed -= owed
+        key = watcher.ids, owed
+        if key not in frames:
+            frames[key] = self._frame(self._seen.listed(news, *key), since)
+        self._tell(watcher, frames[key] if frames[key].parts else None, news.listing)
 
     def _tell(self, watcher: Watcher, frame: Frame | None, changed: bool) -> None:
-        if frame is not None and (frame.parts or watcher.queue is not None):
+        if frame is not None:
             watcher.offer(frame)
         else:
             watcher.say_still(self.version)
@@ -312,62 +357,104 @@ class Sampler:
 
 @dataclass(frozen=True, slots=True)
 class _News:
-    parts: dict[str, str]  # what looks different now
-    queues: set[int]  # whose gauge differs
-    listing: bool  # queues came or went, or their limit or pause was changed
+    common: dict[str, str]  # tiles and counts that look different now
+    queues: dict[int, dict[str, str]]  # the same of the queues that somebody looks at, sentences among it
+    moved: set[int]  # in which more than time has passed
+    listing: bool  # queues came or went, or their limit or pause was changed, or others need attention
     attention: bool
 
 
 @dataclass(slots=True)
 class _Seen:
-    """How everything looked last time."""
+    """How everything was last time, and how what somebody looks at looked."""
 
     attention: int = 0
     names: dict[str, int] = field(default_factory=dict)
-    _keys: dict[int, tuple[object, ...]] = field(default_factory=dict)
-    _parts: dict[str, str] = field(default_factory=dict)
-    _versions: dict[int, int] = field(default_factory=dict)
+    _survey: Survey | None = None
+    _gauges: dict[int, Gauge] = field(default_factory=dict)
+    _common: dict[str, str] = field(default_factory=dict)
+    _looks: dict[int, dict[str, str]] = field(default_factory=dict)
+    _order: object = None  # what the rows of the list and their default order depend on
 
-    def learn(self, survey: Survey) -> _News:
-        keys = {gauge.id: _key(gauge) for gauge in survey.gauges}
-        different = [gauge for gauge in survey.gauges if keys[gauge.id] != self._keys.get(gauge.id)]
+    def learn(self, survey: Survey, watched: Ids | None) -> _News:
+        before, self._survey = self._gauges, survey
+        self._gauges = {gauge.id: gauge for gauge in survey.gauges}
+        self.names = {gauge.name: gauge.id for gauge in survey.gauges}
+        different = [gauge for gauge in survey.gauges if not _same(gauge, before.get(gauge.id))]
+        order = [(gauge.id, gauge.version, gauges.needs_attention(gauge)) for gauge in survey.gauges]
         attention = gauges.attention(survey.gauges)
-        rendered = fragments.render_gauges(different)
-        rendered |= {f"q-{gauge.id}{SENTENCE}": sentences.state_sentence(gauge, survey.at) for gauge in different}
-        rendered |= fragments.render_tiles(survey.gauges, survey.totals)
-        rendered |= {"count-all": str(len(keys)), "count-attention": str(attention)}
-        parts = {id: html for id, html in rendered.items() if self._parts.get(id) != html}
-        versions = {gauge.id: gauge.version for gauge in survey.gauges}
         news = _News(
-            parts=parts,
-            queues={gauge.id for gauge in different if _moved(keys[gauge.id], self._keys.get(gauge.id))},
-            listing=versions != self._versions,
+            common=self._learn_common(survey, attention),
+            queues=self._learn_looks(different, watched),
+            moved={gauge.id for gauge in different if _moved(gauge, before.get(gauge.id))},
+            listing=order != self._order,
             attention=attention != self.attention,
         )
-        gone = self._keys.keys() - keys.keys()
-        self.attention, self._keys, self._versions = attention, keys, versions
-        self.names = {gauge.name: gauge.id for gauge in survey.gauges}
-        self._parts |= parts
-        for queue_id in gone:
-            for id in _only(self._parts, queue_id):
-                del self._parts[id]
+        self.attention, self._order = attention, order
         return news
 
-    def parts_of(self, queue: str | None) -> dict[str, str]:
-        if queue is None:
-            return _listed(self._parts)
-        queue_id = self.names.get(queue)
-        return {} if queue_id is None else _only(self._parts, queue_id)
+    def everything(self, queue: str | None, ids: Ids | None) -> dict[str, str]:
+        """Of one queue's page, or of a list that shows these queues."""
+        if queue is not None:
+            return self._look(self.names.get(queue, 0))
+        parts = dict(self._common)
+        for queue_id in self._gauges if ids is None else ids:
+            parts |= _without_sentence(self._look(queue_id))
+        return parts
+
+    def listed(self, news: _News, ids: Ids | None, owed: Ids) -> dict[str, str]:
+        """What looks different on a list, and everything of the queues that are owed."""
+        parts = dict(news.common)
+        for queue_id, look in news.queues.items():
+            if ids is None or queue_id in ids:
+                parts |= _without_sentence(look)
+        for queue_id in owed:
+            parts |= _without_sentence(self._look(queue_id))
+        return parts
+
+    def _learn_common(self, survey: Survey, attention: int) -> dict[str, str]:
+        common: dict[str, str] = dict(fragments.render_tiles(survey.gauges, survey.totals))
+        common |= {"count-all": str(len(survey.gauges)), "count-attention": str(attention)}
+        news = _difference(common, self._common)
+        self._common = common
+        return news
+
+    def _learn_looks(self, different: list[Gauge], watched: Ids | None) -> dict[int, dict[str, str]]:
+        looks, news = self._looks, {}
+        self._looks = {id: look for id, look in looks.items() if id in self._gauges}
+        for gauge in different:
+            before = self._looks.pop(gauge.id, {})
+            if watched is None or gauge.id in watched:
+                news[gauge.id] = _difference(self._look(gauge.id), before)
+        return {id: parts for id, parts in news.items() if parts}
+
+    def _look(self, queue_id: int) -> dict[str, str]:
+        gauge = self._gauges.get(queue_id)
+        if gauge is None or self._survey is None:
+            return {}
+        if queue_id not in self._looks:
+            look = fragments.render_gauges([gauge])
+            look[f"q-{queue_id}{SENTENCE}"] = sentences.state_sentence(gauge, self._survey.at)
+            self._looks[queue_id] = look
+        return self._looks[queue_id]
 
 
-def _listed(parts: dict[str, str]) -> dict[str, str]:
-    """What the list shows: everything but the sentences, which only the queues' own pages have."""
+def _difference(now: dict[str, str], before: dict[str, str]) -> dict[str, str]:
+    return {id: html for id, html in now.items() if before.get(id) != html}
+
+
+def _without_sentence(parts: dict[str, str]) -> dict[str, str]:
+    """The list shows everything but the sentences, which only the queues' own pages have."""
     return {id: html for id, html in parts.items() if not id.endswith(SENTENCE)}
 
 
-def _only(parts: dict[str, str], queue_id: int) -> dict[str, str]:
-    prefix = f"q-{queue_id}-"
-    return {id: html for id, html in parts.items() if id.startswith(prefix)}
+def _same(gauge: Gauge, before: Gauge | None) -> bool:
+    return before is not None and _key(gauge) == _key(before)
+
+
+def _moved(gauge: Gauge, before: Gauge | None) -> bool:
+    """Whether more than time has passed: executions started, ended or arrived, or the limit changed."""
+    return before is None or _key(gauge)[3:] != _key(before)[3:]
 
 
 def _key(gauge: Gauge) -> tuple[object, ...]:
@@ -377,11 +464,6 @@ def _key(gauge: Gauge) -> tuple[object, ...]:
         gauge.state, gauge.running, gauge.cancelling, gauge.waiting, gauge.scheduled, gauge.version, gauge.workers,
         gauge.limit, gauge.declared_limit, gauge.disagree, gauge.last_claimed_at, gauge.declared_from,
     )  # fmt: skip
-
-
-def _moved(key: tuple[object, ...], before: tuple[object, ...] | None) -> bool:
-    """Whether more than time has passed: executions started, ended or arrived, or the limit changed."""
-    return before is None or key[3:] != before[3:]
 
 
 def _age_step(seconds: float | None) -> int | None:

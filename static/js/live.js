@@ -2,12 +2,13 @@
 // polling when the socket is gone. The header always tells which of these it is, and how old the data are.
 
 import { showAttention } from "./attention.js";
-import { applyCells, applyDocument, forgetCells } from "./regions.js";
+import { applyCells, applyDocument, forgetCells, forgetOtherRows } from "./regions.js";
 import { duration } from "./times.js";
 
 const POLL_EVERY = 5000;
 const QUIET_FOR = 15000; // without a word from the server, an open socket counts as stale
 const SETTLE = 500; // changes that arrive together are fetched together
+const REORDER = 3000; // least time between two looks at an order that keeps changing
 const GIVE_UP_CODES = [4401, 4403]; // signed out, or no role any more: the page itself must say so
 
 const { watch, name, refresh: refreshSeconds } = document.body.dataset;
@@ -22,7 +23,8 @@ let failed = false; // the last request got no answer
 let due = null; // timer of the next refresh
 let dueAt = 0;
 let busy = false;
-let attention = null; // queues that need it, by the last frame
+let asked = 0; // when the page was last fetched
+let told = ""; // what the server knows that this page shows
 let acted = false; // somebody did something on this page since the last refresh
 
 if (watch && sign) start();
@@ -38,6 +40,8 @@ function start() {
     });
   }
   addEventListener("online", connect);
+  document.addEventListener("polos:rows", rowsChanged);
+  document.addEventListener("htmx:afterSettle", rowsChanged);
   addEventListener("pageshow", (event) => event.persisted && location.reload());
 }
 
@@ -52,8 +56,32 @@ function connect() {
 }
 
 function opened() {
-  socket.send(JSON.stringify(watch === "queue" ? { watch, name } : { watch }));
+  told = "";
+  tell();
   if (tries > 0) refreshSoon(0); // what was missed meanwhile
+}
+
+// What this page shows: the server sends nothing else.
+function shown() {
+  if (watch === "queue") return { watch, name };
+  const rows = document.querySelectorAll("tr[id^=q-]");
+  return { watch, ids: Array.from(rows, (row) => Number(row.id.slice(2))).sort((a, b) => a - b) };
+}
+
+function tell() {
+  const text = JSON.stringify(shown());
+  if (text === told || socket?.readyState !== WebSocket.OPEN) return;
+  told = text;
+  socket.send(text);
+}
+
+let telling = null;
+
+function rowsChanged() {
+  if (watch !== "queues") return;
+  forgetOtherRows(shown().ids);
+  clearTimeout(telling);
+  telling = setTimeout(tell, SETTLE);
 }
 
 function closed(event) {
@@ -72,12 +100,10 @@ function receive(frame) {
     delay = frame.age_ms / 1000;
     applyCells(frame.fragments);
     socket.send(JSON.stringify({ seen: frame.version })); // the server sends more only to who can keep up
-    if (attention !== null && attention !== frame.attention) refreshSoon(SETTLE); // the order may differ
-    attention = frame.attention;
-    showAttention(attention);
+    showAttention(frame.attention);
     if (refreshSeconds) refreshSoon(refreshSeconds * 1000);
   }
-  if (frame.kind === "changed") refreshSoon(SETTLE);
+  if (frame.kind === "changed") refreshSoon(Math.max(SETTLE, watch === "queues" ? asked + REORDER - Date.now() : 0));
   tick();
 }
 
@@ -96,6 +122,7 @@ async function refresh() {
   if (document.hidden) return;
   if (busy) return refreshSoon(SETTLE);
   busy = true;
+  asked = Date.now();
   const afterOwnAction = acted;
   acted = false;
   try {

@@ -25,6 +25,12 @@ export function forgetCells() {
   pushed.clear();
 }
 
+// Of rows that are not shown no frames come: what was pushed about them grows old.
+export function forgetOtherRows(ids) {
+  const kept = new Set(ids.map((id) => `q-${id}`));
+  for (const id of pushed.keys()) if (/^q-/.test(id) && !kept.has(id.match(/^q-\d+/)[0])) pushed.delete(id);
+}
+
 export function applyDocument(page, afterOwnAction) {
   for (const fresh of page.querySelectorAll("[data-cell][id]")) {
     fillById(fresh.id, pushed.get(fresh.id) ?? fresh.innerHTML);
@@ -67,6 +73,7 @@ function replace(region, fresh) {
   if (focused) focusAgain(focused, next);
   readable(next);
   window.htmx?.process(next);
+  document.dispatchEvent(new CustomEvent("polos:rows"));
 }
 
 // What counts as a difference: not what cells hold, not how long ago, not what is unfolded.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from queues.engine import EngineUnavailable
-from queues.gauges import Gauge, Survey
+from queues.gauges import Gauge, State, Survey
 from queues.live import MOST_UNSEEN, Sampler, Watcher
 
 from .conftest import gauge, survey
@@ -37,9 +37,10 @@ class Stage:
             await self.gate.wait()
         return seen
 
-    def watch(self, queue: str | None = None) -> Browser:
+    def watch(self, queue: str | None = None, ids: set[int] | None = None) -> Browser:
         browser = Browser()
-        browser.watcher = Watcher(browser.take, queue=queue, stats=self.sampler.stats)
+        shown = None if ids is None else frozenset(ids)
+        browser.watcher = Watcher(browser.take, queue=queue, ids=shown, stats=self.sampler.stats)
         self.writers.append(asyncio.create_task(browser.watcher.write()))
         self.sampler.join(browser.watcher)
         return browser
@@ -124,6 +125,73 @@ async def test_a_queues_sentence_is_pushed_with_its_figures_and_only_to_its_own_
     await until(lambda: len(page.frames) > 1 and len(listing.frames) > 1)
     assert {"q-1-gauge", "q-1-sentence"} <= page.frames[1]["fragments"].keys()
     assert not any(cell.endswith("sentence") for cell in listing.cells)
+
+
+def queues_in(frame: dict[str, Any]) -> set[str]:
+    return {id.split("-")[1] for id in frame.get("fragments", {}) if id.startswith("q-")}
+
+
+async def test_a_list_gets_only_the_queues_that_it_shows(stage: Stage) -> None:
+    stage.now = [gauge(number) for number in range(1, 2001)]
+    browser = stage.watch(ids={1, 2})
+    await until(lambda: browser.frames)
+    assert queues_in(browser.frames[0]) == {"1", "2"}
+    assert {"tile-running", "count-all"} <= browser.cells.keys()
+    assert len(json.dumps(browser.frames[0])) < 5_000
+    stage.change(gauge(2, running=1), gauge(3, running=1))
+    await until(lambda: len(browser.frames) > 1)
+    assert queues_in(browser.frames[1]) == {"2"}
+    assert ">2</b>" in browser.cells["tile-running"]
+
+
+async def test_what_a_list_shows_next_is_complete_in_the_next_frame_and_nothing_else_is_repeated(
+    stage: Stage,
+) -> None:
+    browser = stage.watch(ids={1})
+    await until(lambda: browser.frames)
+    stage.sampler.show(browser.watcher, frozenset({1, 2}))
+    await until(lambda: len(browser.frames) > 1)
+    assert queues_in(browser.frames[1]) == {"2"}
+    assert "q-2-spark" in browser.cells
+
+
+async def test_what_a_list_shows_now_is_not_told_from_a_look_that_began_before(stage: Stage) -> None:
+    browser = stage.watch(ids={1})
+    await until(lambda: browser.frames)
+    stage.gate = asyncio.Event()
+    stage.sampler.poke()
+    reads = stage.reads
+    await until(lambda: stage.reads > reads)  # it has read what was before the change
+    stage.change(gauge(2, running=4))
+    stage.sampler.show(browser.watcher, frozenset({2}))
+    stage.gate.set()
+    await until(lambda: len(browser.frames) > 1)
+    assert "4</b>" in browser.frames[1]["fragments"]["q-2-gauge"]
+
+
+async def test_queues_that_nobody_looks_at_are_not_rendered(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    from queues import fragments
+
+    rendered: list[int] = []
+    render = fragments.render_gauge
+
+    def counted(gauge: Gauge) -> Any:
+        rendered.append(gauge.id)
+        return render(gauge)
+
+    monkeypatch.setattr(fragments, "render_gauge", counted)
+    stage.now = [gauge(number) for number in range(1, 2001)]
+    browser = stage.watch(ids={7})
+    await until(lambda: browser.frames)
+    assert rendered == [7]
+
+
+async def test_a_list_hears_when_others_need_attention_even_if_as_many_do(stage: Stage) -> None:
+    stage.now = [gauge(1, state=State.NO_WORKER), gauge(2)]
+    browser = stage.watch(ids={1, 2})
+    await until(lambda: browser.frames)
+    stage.change(gauge(1), gauge(2, state=State.NO_WORKER))
+    await until(lambda: "changed" in browser.kinds())
 
 
 async def test_changed_lists_are_told_at_most_twice_a_second(stage: Stage) -> None:
