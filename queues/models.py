@@ -10,6 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
@@ -302,6 +303,38 @@ class Holding(models.Model):
 
     def __str__(self) -> str:
         return f"{self.execution_id} attempt {self.attempt}"
+
+
+class Rollup(models.Model):
+    """What up to 32 queues (those with the same `id / 32`) did in a stretch of time: figures, by their number.
+
+    A figure of a queue is `1024 * (id % 32) + figure`, with the figures of `queues/rollup.py`. Zeros are left out,
+    and so are rows without a figure. Many queues share a row because a row's header and index entry cost more than
+    the figures of a quiet queue.
+    """
+
+    pk = models.CompositePrimaryKey("seconds", "start", "shard")
+    seconds = models.SmallIntegerField()  # how long the stretch is: 10, 60 or 3,600
+    start = models.BigIntegerField()  # seconds since 1970
+    shard = models.IntegerField()
+    cells = ArrayField(models.SmallIntegerField())
+    counts = ArrayField(models.IntegerField())  # one for each cell
+
+    def __str__(self) -> str:
+        return f"{self.seconds} s from {self.start}"
+
+
+class RollupStretch(models.Model):
+    """A stretch of time that was rolled up as it passed. Between two of them there are no data: a gap."""
+
+    since = models.BigIntegerField(primary_key=True)  # seconds since 1970
+    until = models.BigIntegerField()  # exclusive
+
+    class Meta:
+        ordering = ("since",)
+
+    def __str__(self) -> str:
+        return f"{self.since} to {self.until}"
 
 
 class ApiKey(models.Model):
