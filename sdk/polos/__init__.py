@@ -15,6 +15,7 @@ from __future__ import annotations
 from ._client import Invocation, PolosClient
 from ._context import Context
 from ._errors import (
+    AttemptTimeout,
     BadLimit,
     BadName,
     BadSignature,
@@ -27,6 +28,7 @@ from ._errors import (
     ExecutionError,
     ExecutionFailed,
     ExecutionTimeout,
+    Fail,
     Forbidden,
     Gone,
     Invalid,
@@ -36,20 +38,26 @@ from ._errors import (
     PolosError,
     QueueConflict,
     RequestRefused,
+    Retry,
     ServerUnavailable,
     StepError,
     StepRefused,
+    StepsChanged,
+    StepTimeout,
+    Throttled,
     TooLarge,
     Unauthorized,
 )
 from ._execution import ErrorInfo, Execution, ExecutionHandle
 from ._polos import Polos
 from ._queue import Queue, queue
+from ._retrying import RetryPolicy
 from ._version import __version__
 from ._worker import Worker
 from ._workflow import Workflow, workflow
 
 __all__ = [
+    "AttemptTimeout",
     "BadLimit",
     "BadName",
     "BadSignature",
@@ -66,6 +74,7 @@ __all__ = [
     "ExecutionFailed",
     "ExecutionHandle",
     "ExecutionTimeout",
+    "Fail",
     "Forbidden",
     "Gone",
     "Invalid",
@@ -79,9 +88,14 @@ __all__ = [
     "Queue",
     "QueueConflict",
     "RequestRefused",
+    "Retry",
+    "RetryPolicy",
     "ServerUnavailable",
     "StepError",
     "StepRefused",
+    "StepTimeout",
+    "StepsChanged",
+    "Throttled",
     "TooLarge",
     "Unauthorized",
     "Worker",

@@ -23,21 +23,30 @@ PolosError
 │   ├── ExecutionFailed
 │   ├── ExecutionCancelled
 │   └── ExecutionTimeout (also a TimeoutError)
-└── StepError: a step that cannot be kept
-    ├── DuplicateStep
-    └── StepRefused
+├── StepError: a step that cannot be kept
+│   ├── DuplicateStep
+│   ├── StepRefused
+│   ├── StepTimeout (also a TimeoutError)
+│   └── StepsChanged
+├── AttemptTimeout (also a TimeoutError): an attempt that took longer than its workflow allows
+├── Retry: raised by a workflow or a step: not now, try again
+│   └── Throttled
+└── Fail: raised by a workflow or a step: trying again would not help
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
+
+from ._seconds import seconds_of
 
 if TYPE_CHECKING:
     from ._execution import Execution
 
 
 class PolosError(Exception):
-    """Everything that the SDK raises on purpose."""
+    """Everything that the SDK raises on purpose, and what a workflow raises to tell it something."""
 
 
 class DefinitionError(PolosError, ValueError):
@@ -148,6 +157,52 @@ class DuplicateStep(StepError):
 
 class StepRefused(StepError):
     """The server does not take the step's result."""
+
+
+class StepTimeout(StepError, TimeoutError):
+    """One try of a step took longer than its `step_timeout`. It is tried again as after any other error."""
+
+
+class StepsChanged(StepError):
+    """The code asks for other steps than those that earlier attempts finished; the message names key and line."""
+
+
+class AttemptTimeout(PolosError, TimeoutError):
+    """An attempt took longer than its workflow's `timeout`. Another one follows if attempts are left."""
+
+
+class Retry(PolosError):
+    """Raise it to have a step or an attempt tried again, `after` so many seconds: `raise polos.Retry(after=30)`.
+
+    It counts as a try like every failure does: in a step it is one of its `max_retries`, else (or after the last
+    of those) one of the workflow's `retries`. Without `after` the pause is what the retry policy says.
+    """
+
+    def __init__(self, message: str = "", *, after: float | dt.timedelta | None = None) -> None:
+        self.after = None if after is None else seconds_of(after, what="after")
+        super().__init__(message or _again(self.after))
+
+
+class Throttled(Retry):
+    """Somebody else's limit was reached: `raise polos.Throttled(retry_after=30)`, seconds as in HTTP's header.
+
+    A `Retry` with a name of its own, so that people see why an execution waits.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float | dt.timedelta | None = None) -> None:
+        after = None if retry_after is None else seconds_of(retry_after, what="retry_after")
+        super().__init__(message or f"throttled; {_again(after)}", after=after)
+
+
+class Fail(PolosError):
+    """Raise it where another try would not help: `raise polos.Fail("no such customer")`.
+
+    The step is not tried again, and neither is the execution, however many attempts it has left.
+    """
+
+
+def _again(after: float | None) -> str:
+    return "to be tried again" if after is None else f"to be tried again after {after:g} s"
 
 
 _BY_STATUS: dict[int, type[RequestRefused]] = {

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import Final
 
 from ._errors import DefinitionError, QueueConflict
-from ._names import MAX_PLACE_LENGTH, check_limit, check_name
+from ._names import check_limit, check_name
+from ._places import caller
 
 
 class _NotGiven(Enum):
@@ -33,7 +32,7 @@ class Queue:
     place: str = field(default="", compare=False, repr=False)  # file:line of the declaration
 
     def __post_init__(self) -> None:
-        place = self.place or _caller()
+        place = self.place or caller()
         object.__setattr__(self, "place", place)
         check_name(self.name, what="queue", place=place)
         check_limit(self.concurrency_limit, what=f"queue {self.name}", place=place)
@@ -88,14 +87,6 @@ def check_agreement(mentions: Iterable[Mention]) -> list[Mention]:
     return list(by_name.values())
 
 
-def file_and_line(filename: str, line: int) -> str:
-    """A place in code, relative to the current folder where that is shorter."""
-    path = Path(filename)
-    here = Path.cwd()
-    shown = path.relative_to(here) if path.is_relative_to(here) else path
-    return f"{shown}:{line}"[-MAX_PLACE_LENGTH:]
-
-
 def _inline(option: Mapping[str, object], *, workflow_id: str, place: str) -> Mention:
     unknown = sorted(str(key) for key in option if key not in ("name", "concurrency_limit"))
     if unknown:
@@ -107,11 +98,3 @@ def _inline(option: Mapping[str, object], *, workflow_id: str, place: str) -> Me
 
 def _words(limit: MaybeLimit) -> str:
     return "unlimited" if limit is None else f"limit {limit}"
-
-
-def _caller() -> str:
-    """The first frame outside this package and outside what the dataclass made."""
-    frame = sys._getframe(1)
-    while frame.f_back and frame.f_globals.get("__name__") == __name__:
-        frame = frame.f_back
-    return file_and_line(frame.f_code.co_filename, frame.f_lineno)

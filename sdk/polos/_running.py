@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import random
+import logging
 import traceback
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ._errors import NotSerializable, PayloadInvalid
+from . import _retrying
+from ._errors import NotSerializable
 from ._json import encode
+from ._replay import Replay
+from ._retrying import RetryPolicy
+
+logger = logging.getLogger("polos")
 
 Ending = Literal["cancelled", "released", "dropped"]
 
@@ -17,8 +23,6 @@ MAX_RESULT_BYTES = 1024 * 1024
 MAX_MESSAGE = 4_000
 MAX_TRACEBACK = 20_000
 MAX_FRAMES = 20
-FIRST_RETRY, LONGEST_RETRY = 1.0, 300.0
-NEVER_RETRIED = (PayloadInvalid, NotSerializable)
 _HERE = str(Path(__file__).parent)
 
 
@@ -34,7 +38,10 @@ class Done(NamedTuple):
 class Run:
     """A claim and the task that works on it. `ending` says why it is being stopped, if it is."""
 
-    __slots__ = ("begun", "claim", "ending", "id", "is_async", "task", "token")
+    __slots__ = (
+        "attempt_was_read", "begun", "claim", "deadline", "ending", "id", "is_async", "late", "policy", "replay",
+        "task", "token",
+    )  # fmt: skip
 
     def __init__(self, claim: dict[str, Any], token: str, *, is_async: bool) -> None:
         self.id: str = claim["id"]
@@ -44,6 +51,20 @@ class Run:
         self.begun = False
         self.ending: Ending | None = None
         self.task: asyncio.Task[None] | None = None
+        self.policy = _retrying.DEFAULT
+        self.deadline: float | None = None  # of this attempt, in seconds since 1970
+        self.late = False  # the deadline is over
+        self.attempt_was_read = False  # what looks at its number may do something else in each attempt
+        self.replay: Replay | None = None  # once it uses steps
+
+    @property
+    def attempt(self) -> int:
+        return int(self.claim["attempt"])
+
+    def steps(self) -> Replay:
+        if self.replay is None:
+            self.replay = Replay(self.claim.get("steps") or {})
+        return self.replay
 
     def stop(self, ending: Ending) -> None:
         """Cancels the task, once. A sync function runs on: nobody can stop a thread."""
@@ -67,7 +88,13 @@ def result_json(value: Any, workflow_id: str) -> str:
     return text
 
 
+# What runs in this task, and in the threads that it uses.
+current: ContextVar[Run | None] = ContextVar("polos_execution", default=None)
+
+
 def completed(run: Run, result: str) -> Done:
+    if run.claim.get("steps"):
+        _tell_unused(run)
     if result == "null":
         return Done(run.id, run.token, f'{{"id":"{run.id}","token":"{run.token}","outcome":"completed"}}')
     return Done(
@@ -81,7 +108,7 @@ def stopped(run: Run, ending: Ending) -> Done:
 
 def failed(run: Run, error: BaseException) -> Done:
     """A failed attempt: another one follows if attempts are left and it could end differently."""
-    pause = None if isinstance(error, NEVER_RETRIED) else retry_in(run.claim["attempt"], run.claim["max_attempts"])
+    pause = retry_in(run.attempt, run.claim["max_attempts"], error, run.policy)
     body: dict[str, Any] = {"id": run.id, "token": run.token, "outcome": "failed", "error": error_info(error)}
     if pause is not None:
         body["retry_in"] = pause
@@ -95,12 +122,16 @@ def not_taken(done: Done, detail: str) -> Done:
     return Done(done.id, done.token, encode(body, "An error"), replaced=True)
 
 
-def retry_in(attempt: int, max_attempts: int) -> float | None:
-    """Seconds until the next attempt: doubling, with jitter; None after the last one."""
+def retry_in(
+    attempt: int,
+    max_attempts: int,
+    error: BaseException | None = None,
+    policy: RetryPolicy = _retrying.DEFAULT,
+) -> float | None:
+    """Seconds until the next attempt; None after the last one, and after an error that would come again."""
     if attempt >= max_attempts:
         return None
-    ceiling = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(attempt - 1, 20))
-    return round(random.uniform(ceiling / 2, ceiling), 3)
+    return policy.pause(attempt) if error is None else policy.pause_after(error, attempt)
 
 
 def error_info(error: BaseException) -> dict[str, str]:
@@ -114,6 +145,11 @@ def error_info(error: BaseException) -> dict[str, str]:
         "message": _clean(str(error), MAX_MESSAGE),
         "traceback": _clean("".join(lines), MAX_TRACEBACK),
     }
+
+
+def _tell_unused(run: Run) -> None:
+    if words := run.steps().unused_in_words():
+        logger.warning("Execution %s of %s %s", run.id, run.claim["workflow_id"], words)
 
 
 def _clean(text: str, most: int) -> str:

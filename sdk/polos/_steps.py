@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ._errors import Conflict, RequestRefused
-from ._http import Http
+from ._errors import Conflict, Invalid, RequestRefused, TooLarge
+from ._http import Http, backoff
 
 MAX_BATCH = 1_000
 MAX_CHARACTERS = 3_900_000  # of 16 MiB: a character has up to four bytes
@@ -22,13 +22,13 @@ class StepSaver:
         self._waiting: list[Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def save(self, step: str) -> dict[str, Any]:
-        """The server's `SavedStep` for one `NewStep` in JSON."""
+    def submit(self, step: str) -> asyncio.Future[dict[str, Any]]:
+        """Will hold the server's `SavedStep` for one `NewStep` in JSON. It is sent even when nobody waits."""
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append((step, future))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._send_all())
-        return await future
+        return future
 
     def close(self) -> None:
         if self._task is not None:
@@ -62,7 +62,7 @@ class StepSaver:
             reply = await self._post(steps)
         except Conflict as error:
             return [{"outcome": "stale", "detail": error.detail}] * len(steps)
-        except RequestRefused as error:
+        except (Invalid, TooLarge) as error:
             if len(steps) == 1:
                 return [{"outcome": "invalid", "detail": error.detail}]
             return [answer for step in steps for answer in await self._send([step])]
@@ -70,9 +70,20 @@ class StepSaver:
         return found
 
     async def _post(self, steps: list[str]) -> Any:
-        return await self._http.call(
-            "POST", "/steps", f'{{"steps":[{",".join(steps)}]}}', lane="steps", patience=None
-        )
+        """Repeated also while this worker is refused (its key was revoked): the steps are done, and are kept."""
+        body, tries = f'{{"steps":[{",".join(steps)}]}}', 0
+        while True:
+            try:
+                reply = await self._http.call("POST", "/steps", body, lane="steps", patience=None)
+            except (Conflict, Invalid, TooLarge):
+                raise
+            except RequestRefused as error:
+                tries += 1
+                self._http.outages.begin("steps refused", f"refuses this worker: {error}")
+                await asyncio.sleep(backoff(tries, 1.0))
+            else:
+                self._http.outages.end("steps refused")
+                return reply
 
 
 def _refuse(batch: list[Waiting], error: Exception) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 from . import _typing
 from ._errors import BadSignature, DefinitionError, DuplicateWorkflow
 from ._names import check_name
-from ._queue import NOT_GIVEN, MaybeLimit, QueueOption, file_and_line, read_queue_option
+from ._places import file_and_line
+from ._queue import NOT_GIVEN, MaybeLimit, QueueOption, read_queue_option
 from ._typing import UNTYPED, Shape, result_shape, shape_or_untyped
 
 if TYPE_CHECKING:

@@ -337,7 +337,14 @@ class FakeServer:
     async def _get_steps(self, request: web.Request, body: Any) -> web.Response:
         id = request.match_info["id"]
         found = [
-            {"key": key, "result": step.get("result")} for (owner, key), step in self.steps.items() if owner == id
+            {
+                "key": key,
+                "result": step.get("result"),
+                "error": step.get("error"),
+                "ended_at": step.get("ended_at"),
+            }
+            for (owner, key), step in self.steps.items()
+            if owner == id
         ]
         return _json({"steps": found})
 

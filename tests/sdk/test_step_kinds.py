@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from polos import Context, Fail, Retry, StepTimeout, Throttled, workflow
+
+from .fake_server import FakeServer
+from .test_steps import twice
+from .test_worker import working
+
+
+class Failing:
+    """Fails so many times, then gives back how often it was called."""
+
+    def __init__(self, times: int, error: Exception | None = None) -> None:
+        self.times = times
+        self.error = error or ConnectionError("away")
+        self.calls: list[float] = []
+
+    async def __call__(self) -> int:
+        self.calls.append(time.monotonic())
+        if len(self.calls) <= self.times:
+            raise self.error
+        return len(self.calls)
+
+    @property
+    def pauses(self) -> list[float]:
+        return [later - earlier for earlier, later in zip(self.calls, self.calls[1:], strict=False)]
+
+
+async def once(server: FakeServer, body: Any) -> dict[str, Any]:
+    """Runs a workflow in a single attempt."""
+
+    @workflow(id="once")
+    async def single(ctx: Context) -> Any:
+        return await body(ctx)
+
+    async with working(single):
+        execution = await server.add("once")
+        await server.until(lambda: execution["status"] in ("completed", "failed"))
+    return execution
+
+
+# -- tries of one step ---------------------------------------------------------------------------------
+
+
+async def test_a_step_is_tried_again_after_growing_pauses(
+    server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "polos")
+    failing = Failing(3)
+
+    async def body(ctx: Context) -> Any:
+        return await ctx.step.run("a", failing, max_retries=5, base_delay=0.05, max_delay=0.1)
+
+    execution = await once(server, body)
+    assert execution["result"] == 4
+    first, second, third = failing.pauses
+    assert 0.025 <= first < 0.09
+    assert 0.05 <= second < 0.15
+    assert 0.05 <= third < 0.15, "the third pause is cut to max_delay"
+    assert "Step a failed (ConnectionError: away); try 2 follows" in caplog.text
+    assert [step.get("error") for _, step in server.steps.items()] == [None]
+
+
+async def test_after_the_last_try_there_is_no_pause_and_the_error_is_the_functions_own(server: FakeServer) -> None:
+    failing = Failing(9)
+
+    async def body(ctx: Context) -> str:
+        began = time.monotonic()
+        try:
+            await ctx.step.run("a", failing, max_retries=2, base_delay=0.01)
+        except ConnectionError as error:
+            return f"{error.__notes__} {time.monotonic() - began < 0.5}"
+        return ""
+
+    assert (await once(server, body))["result"] == "[\"Step 'a' was tried 3 times.\"] True"
+    assert len(failing.calls) == 3
+    (error,) = [step["error"] for step in server.steps.values()]
+    assert "was tried 3 times" in error["traceback"]
+
+
+@pytest.mark.parametrize("error", [Fail("no"), ValueError("no"), KeyError("no")])
+async def test_some_errors_end_the_tries(error: Exception, server: FakeServer) -> None:
+    failing = Failing(1, error)
+
+    async def body(ctx: Context) -> Any:
+        return await ctx.step.run("a", failing, max_retries=3, never_retry=(ValueError, LookupError))
+
+    assert (await once(server, body))["error"]["type"] == type(error).__name__
+    assert len(failing.calls) == 1
+
+
+@pytest.mark.parametrize("error", [Retry(after=0.1), Throttled(retry_after=0.1)])
+async def test_the_author_chooses_the_pause(error: Exception, server: FakeServer) -> None:
+    failing = Failing(1, error)
+
+    async def body(ctx: Context) -> Any:
+        return await ctx.step.run("a", failing, max_retries=1, base_delay=30, max_delay=30)
+
+    assert (await once(server, body))["result"] == 2
+    assert 0.09 <= failing.pauses[0] < 1
+
+
+async def test_a_try_that_takes_too_long_is_stopped_and_repeated(server: FakeServer) -> None:
+    stopped: list[int] = []
+
+    async def slow() -> str:
+        if len(stopped) == 1:
+            return "quick"
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            stopped.append(1)
+            raise
+        return "slow"
+
+    async def body(ctx: Context) -> Any:
+        return await ctx.step.run("a", slow, max_retries=1, base_delay=0.0, step_timeout=0.05)
+
+    assert (await once(server, body))["result"] == "quick"
+
+
+async def test_a_timeout_is_an_error_of_its_own(server: FakeServer) -> None:
+    async def slow() -> None:
+        await asyncio.sleep(30)
+
+    async def own() -> None:
+        raise TimeoutError("of the database")
+
+    async def body(ctx: Context) -> list[str]:
+        told = []
+        for key, function in (("slow", slow), ("own", own)):
+            try:
+                await ctx.step.run(key, function, step_timeout=0.05)
+            except TimeoutError as error:
+                told.append(f"{type(error).__name__}: {error}")
+        return told
+
+    assert (await once(server, body))["result"] == [
+        "StepTimeout: Step 'slow' took longer than 0.05 s", "TimeoutError: of the database",
+    ]  # fmt: skip
+    assert issubclass(StepTimeout, TimeoutError)
+
+
+async def one(**kwargs: Any) -> Any:
+    return kwargs
+
+
+def plain() -> None: ...
+
+
+async def named(max_retries: int) -> int:
+    return max_retries
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "words"),
+    [
+        (one, {"max_retries": -1}, "max_retries is a whole number from 0 to 999, not -1"),
+        (one, {"max_retries": True}, "max_retries"),
+        (one, {"base_delay": float("nan")}, "base_delay is between 0 and"),
+        (one, {"max_delay": "5"}, "max_delay is a number of seconds"),
+        (one, {"never_retry": "ValueError"}, "never is an exception class"),
+        (one, {"step_timeout": -1}, "step_timeout is between 0"),
+        (plain, {"step_timeout": 1}, "nobody can stop a thread"),
+        (named, {"max_retries": 1}, r"max_retries is an option of the step and a parameter.*functools\.partial"),
+    ],
+)
+async def test_options_that_cannot_be_meant_are_refused(
+    function: Any, options: dict[str, Any], words: str, server: FakeServer
+) -> None:
+    async def body(ctx: Context) -> Any:
+        return await ctx.step.run("a", function, **options)
+
+    error = (await once(server, body))["error"]
+    assert error["type"] == "StepError"
+    assert re.search(words, error["message"])
+
+
+async def test_options_are_not_passed_on(server: FakeServer) -> None:
+    async def body(ctx: Context) -> Any:
+        return await ctx.step.run("a", one, max_retries=1, more=2)
+
+    assert (await once(server, body))["result"] == {"more": 2}
+
+
+# -- uuid, now, random, sleep --------------------------------------------------------------------------
+
+
+async def test_chance_and_time_are_the_same_in_every_attempt(server: FakeServer) -> None:
+    seen: list[Any] = []
+
+    async def body(ctx: Context) -> None:
+        seen.append([await ctx.step.uuid("id"), await ctx.step.now("at"), await ctx.step.random("dice")])
+
+    await twice(server, body)
+    assert seen[0] == seen[1]
+    id, at, dice = seen[0]
+    assert len(id) == 36
+    assert abs(at - time.time() * 1000) < 10_000
+    assert isinstance(at, int)
+    assert 0 <= dice < 1
+
+
+async def test_a_random_number_of_zero_is_zero(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    seen: list[Any] = []
+
+    async def body(ctx: Context) -> None:
+        seen.append(await ctx.step.random("dice"))
+
+    await twice(server, body)
+    assert seen == [0.0, 0.0]
+    assert all(isinstance(each, float) for each in seen)
+
+
+async def test_a_sleep_is_slept_once(server: FakeServer) -> None:
+    slept: list[float] = []
+
+    async def body(ctx: Context) -> None:
+        began = time.monotonic()
+        await ctx.step.sleep("pause", 0.2)
+        slept.append(time.monotonic() - began)
+
+    await twice(server, body)
+    assert 0.19 <= slept[0] < 1
+    assert slept[1] < 0.1
+
+
+async def test_a_sleep_that_was_interrupted_goes_on_where_it_was(server: FakeServer) -> None:
+    begun: list[float] = []
+
+    @workflow(id="sleeps")
+    async def sleeps(ctx: Context) -> None:
+        begun.append(time.monotonic())
+        await ctx.step.sleep("pause", 0.6)
+
+    async with working(sleeps):
+        execution = await server.add("sleeps")
+        await server.until(lambda: server.steps)
+        await asyncio.sleep(0.3)
+        await server.lose_workers()
+        await server.until(lambda: execution["status"] == "completed")
+        assert time.monotonic() - begun[0] < 0.85, (
+            "it slept 0.6 s from where it began, not from the second attempt"
+        )
+    assert len(begun) == 2
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), "5", 10**9])
+async def test_a_sleep_has_a_length(seconds: Any, server: FakeServer) -> None:
+    async def body(ctx: Context) -> None:
+        await ctx.step.sleep("pause", seconds)
+
+    assert (await once(server, body))["error"]["type"] == "StepError"
+
+
+# -- what is done is kept ------------------------------------------------------------------------------
+
+
+async def test_a_step_is_kept_though_its_worker_was_refused_meanwhile(
+    server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls: list[int] = []
+
+    async def body(ctx: Context) -> Any:
+        return await ctx.step.run("a", lambda: calls.append(1))
+
+    server.fail("/steps", status=401, detail="This key is revoked.")
+    assert (await once(server, body))["status"] == "completed"
+    assert len(calls) == 1
+    assert caplog.text.count("refuses this worker: This key is revoked") == 1
+
+
+async def test_a_step_that_is_done_is_saved_though_its_execution_is_stopped(server: FakeServer) -> None:
+    done = asyncio.Event()
+
+    async def act() -> None:
+        server.fail("/steps", times=3)
+        done.set()
+
+    @workflow(id="acts")
+    async def acts(ctx: Context) -> None:
+        await ctx.step.run("a", act)
+
+    async with working(acts):
+        execution = await server.add("acts")
+        await done.wait()
+        await server.until(lambda: server.bodies("/steps"))
+        await server.ask_cancel(execution["id"])
+        await server.until(lambda: execution["status"] == "cancelled")
+    assert (execution["id"], "a") in server.steps
+
+
+async def test_a_step_that_the_workflow_gives_up_leaves_a_trace(server: FakeServer) -> None:
+    async def body(ctx: Context) -> str:
+        try:
+            async with asyncio.timeout(0.05):
+                await ctx.step.run("slow", asyncio.sleep, 30)
+        except TimeoutError:
+            return await ctx.step.run("instead", lambda: "instead")
+        return ""
+
+    execution = await once(server, body)
+    assert execution["result"] == "instead"
+    assert server.steps[execution["id"], "slow"]["error"]["type"] == "CancelledError"
+
+
+class Part(BaseModel):
+    n: int
+
+
+async def test_a_result_that_no_longer_fits_names_key_and_line(server: FakeServer) -> None:
+    def loose() -> Any:
+        return {"n": "many"}
+
+    def strict() -> Part:
+        raise AssertionError("it is stored")
+
+    functions = [loose, strict]
+
+    async def body(ctx: Context) -> None:
+        await ctx.step.run("part", functions.pop(0))
+
+    error = (await twice(server, body))["error"]
+    assert error["type"] == "StepError"
+    assert "The result of step part, asked for at " in error["message"]
+    assert "test_step_kinds.py:" in error["message"]
