@@ -12,6 +12,7 @@ Run them with `Worker`, start them with `PolosClient`, or do both in one process
 
 from __future__ import annotations
 
+from ._attempt import Outcome
 from ._client import Invocation, PolosClient
 from ._context import Context
 from ._errors import (
@@ -81,6 +82,7 @@ __all__ = [
     "Invocation",
     "NotFound",
     "NotSerializable",
+    "Outcome",
     "PayloadInvalid",
     "Polos",
     "PolosClient",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 
 from ._client import PolosClient
 from ._clock import CLOCK, Clock
@@ -88,14 +89,15 @@ class Context:
     @property
     def deadline(self) -> dt.datetime | None:
         """When this attempt runs into its workflow's `timeout`, in UTC; None without one."""
-        deadline = self._run.deadline
-        return None if deadline is None else dt.datetime.fromtimestamp(deadline, dt.UTC)
+        if self._run.deadline is None:
+            return None
+        return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self._run.deadline - time.monotonic())
 
     @property
     def cancel_requested(self) -> bool:
         """True once it shall stop: somebody cancelled it, or its time is over. Async functions are cancelled; a
         sync one has to look here."""
-        return self._run.ending is not None or self._run.late
+        return self._run.ending is not None or self._run.is_late
 
     @property
     def step(self) -> Step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import traceback
 from contextvars import ContextVar
 from pathlib import Path
@@ -23,6 +24,7 @@ MAX_RESULT_BYTES = 1024 * 1024
 MAX_MESSAGE = 4_000
 MAX_TRACEBACK = 20_000
 MAX_FRAMES = 20
+MAX_CAUSES = 5
 _HERE = str(Path(__file__).parent)
 
 
@@ -39,8 +41,8 @@ class Run:
     """A claim and the task that works on it. `ending` says why it is being stopped, if it is."""
 
     __slots__ = (
-        "attempt_was_read", "begun", "claim", "deadline", "ending", "id", "is_async", "late", "policy", "replay",
-        "task", "token",
+        "attempt_was_read", "begun", "claim", "deadline", "ending", "id", "is_async", "policy", "replay", "task",
+        "token",
     )  # fmt: skip
 
     def __init__(self, claim: dict[str, Any], token: str, *, is_async: bool) -> None:
@@ -52,14 +54,17 @@ class Run:
         self.ending: Ending | None = None
         self.task: asyncio.Task[None] | None = None
         self.policy = _retrying.DEFAULT
-        self.deadline: float | None = None  # of this attempt, in seconds since 1970
-        self.late = False  # the deadline is over
+        self.deadline: float | None = None  # of this attempt, on the monotonic clock
         self.attempt_was_read = False  # what looks at its number may do something else in each attempt
         self.replay: Replay | None = None  # once it uses steps
 
     @property
     def attempt(self) -> int:
         return int(self.claim["attempt"])
+
+    @property
+    def is_late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
     def steps(self) -> Replay:
         if self.replay is None:
@@ -136,15 +141,27 @@ def retry_in(
 
 def error_info(error: BaseException) -> dict[str, str]:
     """Type, message and traceback, cut to what the server takes and without this package's own frames."""
-    frames = traceback.extract_tb(error.__traceback__)
-    while frames and frames[0].filename.startswith(_HERE):
-        del frames[0]
-    lines = traceback.format_list(frames[-MAX_FRAMES:]) + traceback.format_exception_only(error)
+    lines = [line for each in _with_causes(error) for line in _own_lines(each)]
     return {
         "type": _clean(type(error).__name__, 200),
         "message": _clean(str(error), MAX_MESSAGE),
         "traceback": _clean("".join(lines), MAX_TRACEBACK),
     }
+
+
+def _with_causes(error: BaseException) -> list[BaseException]:
+    """The error after what it was raised from, as Python shows them."""
+    chain = [error]
+    while (cause := chain[0].__cause__) is not None and len(chain) < MAX_CAUSES and cause not in chain:
+        chain.insert(0, cause)
+    return chain
+
+
+def _own_lines(error: BaseException) -> list[str]:
+    frames = traceback.extract_tb(error.__traceback__)
+    while frames and frames[0].filename.startswith(_HERE):
+        del frames[0]
+    return traceback.format_list(frames[-MAX_FRAMES:]) + traceback.format_exception_only(error)
 
 
 def _tell_unused(run: Run) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
-from . import _typing
-from ._errors import BadSignature, DefinitionError, DuplicateWorkflow
+from . import _retrying, _typing
+from ._attempt import Hooks, Options, attempt_of, hooks_of
+from ._errors import BadSignature, DefinitionError, DuplicateWorkflow, NotSerializable
+from ._json import encode
 from ._names import check_name
 from ._places import file_and_line
 from ._queue import NOT_GIVEN, MaybeLimit, QueueOption, read_queue_option
+from ._retrying import RetryPolicy
+from ._seconds import seconds_of
 from ._typing import UNTYPED, Shape, result_shape, shape_or_untyped
 
 if TYPE_CHECKING:
@@ -34,8 +39,12 @@ class Workflow(Generic[R]):
         queue: QueueOption = None,
         retries: int = 0,
         description: str | None = None,
+        retry_policy: RetryPolicy | None = None,
+        timeout: float | dt.timedelta | None = None,
+        on_start: Hooks = (),
+        on_end: Hooks = (),
     ) -> None:
-        self.function = function
+        self.body = function
         self.place = _place_of(function)
         self.id = check_name(
             id if id is not None else getattr(function, "__name__", ""), what="workflow", place=self.place
@@ -45,6 +54,10 @@ class Workflow(Generic[R]):
         self.description = _first_paragraph(description if description is not None else function.__doc__)
         self.is_async = _is_async(function, self.place)
         self._payload = _payload_parameter(function, self.id, self.place)
+        self.function = function  # what a worker calls
+        if (retry_policy, timeout) != (None, None) or on_start or on_end:
+            options = _options(self, retry_policy, timeout, on_start, on_end)
+            self.function = attempt_of(function, options, is_async=self.is_async, default=self._default)
         self._payload_shape: Shape | None = None if self._payload else UNTYPED
         self._result_shape: Shape | None = None
         self.__name__ = self.id
@@ -55,7 +68,7 @@ class Workflow(Generic[R]):
         return f"<Workflow {self.id} on queue {self.queue.name}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.function(*args, **kwargs)
+        return self.body(*args, **kwargs)
 
     async def invoke(
         self,
@@ -101,12 +114,19 @@ class Workflow(Generic[R]):
     @property
     def result_shape(self) -> Shape:
         if self._result_shape is None:
-            self._result_shape = result_shape(self.function)
+            self._result_shape = result_shape(self.body)
         return self._result_shape
+
+    @property
+    def _default(self) -> Any:
+        """The payload of those that are started without one."""
+        if self._payload is None or self._payload.default is _typing.EMPTY:
+            return None
+        return self._payload.default
 
     def _shape_of(self, annotation: Any) -> Shape:
         try:
-            return self._checked(_typing.resolve(annotation, function=self.function))
+            return self._checked(_typing.resolve(annotation, function=self.body))
         except (NameError, AttributeError, TypeError, SyntaxError) as error:
             raise BadSignature(
                 f"{self.place}: the payload of {self.id} is annotated {annotation!r}, which cannot be found "
@@ -121,7 +141,7 @@ class Workflow(Generic[R]):
 
     def _resolve_early(self, names: Mapping[str, Any]) -> None:
         """Textual annotations may name what is local to the caller. What is defined later is resolved later."""
-        annotations = getattr(self.function, "__annotations__", {})
+        annotations = getattr(self.body, "__annotations__", {})
         if self._payload and isinstance(self._payload.annotation, str):
             found = self._early(self._payload.annotation, names)
             self._payload_shape = None if found is None else self._checked(found[0])
@@ -131,7 +151,7 @@ class Workflow(Generic[R]):
 
     def _early(self, annotation: str, names: Mapping[str, Any]) -> tuple[Any] | None:
         try:
-            return (_typing.resolve(annotation, function=self.function, names=names),)
+            return (_typing.resolve(annotation, function=self.body, names=names),)
         except Exception:  # whatever it is, it comes back with its place when the worker starts
             return None
 
@@ -154,6 +174,10 @@ def workflow(
     queue: QueueOption = None,
     retries: int = 0,
     description: str | None = None,
+    retry_policy: RetryPolicy | None = None,
+    timeout: float | dt.timedelta | None = None,
+    on_start: Hooks = (),
+    on_end: Hooks = (),
 ) -> _Decorator: ...
 def workflow(
     id: Any = None,
@@ -161,18 +185,45 @@ def workflow(
     queue: QueueOption = None,
     retries: int = 0,
     description: str | None = None,
+    retry_policy: RetryPolicy | None = None,
+    timeout: float | dt.timedelta | None = None,
+    on_start: Hooks = (),
+    on_end: Hooks = (),
 ) -> Any:
     """Declares a workflow: `@workflow`, `@workflow()` or `@workflow(id=..., queue=..., retries=...)`.
 
     The function takes `(ctx)` or `(ctx, payload)`. A plain `def` runs in a thread. `queue` is a `Queue`, a
     name, or `{"concurrency_limit": n}`; without it the workflow has a queue of its own, unlimited. A failed
-    attempt is tried again `retries` more times, later each time.
+    attempt is tried again `retries` more times, later each time, as `retry_policy` says (1 s, doubling, at most
+    5 minutes). What the function raises may choose: see `Retry`, `Throttled` and `Fail`.
+
+    `timeout` is the most seconds for one attempt, without the time in the queue. An async function is cancelled
+    then and the attempt fails with AttemptTimeout; a sync one is to look at `ctx.cancel_requested`.
+
+    `on_start(ctx, payload)` is called before the function, in every attempt; an error in it fails the attempt.
+    `on_end(ctx, outcome)` is called after each attempt that ended by itself, with an `Outcome` that has its result
+    or its error: not after one that was cancelled, or that goes on elsewhere. An error in it fails an attempt that
+    had a result. Both are functions, async or not, or lists of them.
+
+    DefinitionError, with file and line, for what cannot work: BadName, BadLimit, BadSignature, DuplicateWorkflow.
     """
     if callable(id):
         return _register(Workflow(id))
 
     def decorate(function: Callable[..., Any]) -> Workflow[Any]:
-        return _register(Workflow(function, id=id, queue=queue, retries=retries, description=description))
+        return _register(
+            Workflow(
+                function,
+                id=id,
+                queue=queue,
+                retries=retries,
+                description=description,
+                retry_policy=retry_policy,
+                timeout=timeout,
+                on_start=on_start,
+                on_end=on_end,
+            )
+        )
 
     return decorate
 
@@ -231,7 +282,53 @@ def _payload_parameter(function: Callable[..., Any], id: str, place: str) -> ins
     others = positional[2:] + [each for each in parameters if each.kind is each.KEYWORD_ONLY]
     if not positional or any(each.default is _typing.EMPTY for each in others):
         raise BadSignature(f"{place}: workflow {id} takes (ctx) or (ctx, payload)")
-    return positional[1] if len(positional) > 1 else None
+    payload = positional[1] if len(positional) > 1 else None
+    if payload is not None and payload.default is not _typing.EMPTY:
+        _check_default(payload.default, id, place)
+    return payload
+
+
+def _check_default(default: Any, id: str, place: str) -> None:
+    """Whoever passes the default himself must get the same as whoever passes nothing."""
+    try:
+        encode(default, f"the default of the payload of {id}")
+    except NotSerializable as error:
+        raise BadSignature(f"{place}: {error}") from error
+
+
+def _options(
+    of: Workflow[Any],
+    policy: RetryPolicy | None,
+    timeout: float | dt.timedelta | None,
+    on_start: Hooks,
+    on_end: Hooks,
+) -> Options:
+    try:
+        return Options(
+            policy=_checked_policy(policy, of.retries),
+            timeout=None if timeout is None else _checked_timeout(timeout),
+            on_start=hooks_of(on_start, name="on_start", second="payload"),
+            on_end=hooks_of(on_end, name="on_end", second="outcome"),
+        )
+    except ValueError as error:
+        raise DefinitionError(f"{of.place}: workflow {of.id}: {error}") from error
+
+
+def _checked_policy(policy: RetryPolicy | None, retries: int) -> RetryPolicy:
+    if policy is None:
+        return _retrying.DEFAULT
+    if not isinstance(policy, RetryPolicy):
+        raise ValueError(f"retry_policy is a RetryPolicy, not {policy!r}")
+    if not retries:
+        raise ValueError("retry_policy says when to try again, but retries is 0")
+    return policy
+
+
+def _checked_timeout(timeout: float | dt.timedelta) -> float:
+    seconds = seconds_of(timeout, what="timeout")
+    if seconds == 0:
+        raise ValueError("timeout is more than 0 seconds, or None")
+    return seconds
 
 
 def _checked_retries(retries: object, id: str, place: str) -> int:
