@@ -19,6 +19,7 @@ from . import words
 
 if TYPE_CHECKING:
     from .gauges import Gauge
+    from .listing import Group
     from .reads import Totals
 
 MAX_CELLS = 12
@@ -64,6 +65,13 @@ TILES = {
     "tile-oldest": "Oldest wait",
     "tile-failed": "Failed, last hour",
     "tile-workers": "Workers",
+}
+TILE_LINKS = {
+    "tile-running": "/?sort=running",
+    "tile-waiting": "/?sort=waiting",
+    "tile-oldest": "/?sort=oldest",
+    "tile-failed": "/executions?status=failed",
+    "tile-workers": "/workers",
 }
 
 
@@ -148,7 +156,11 @@ def oldest(gauge: Gauge) -> SafeString:
 
 
 def rate(gauge: Gauge) -> SafeString:
-    return format_html("<span{}>{}</span>", _zero(gauge.per_minute), words.rate(gauge.per_minute))
+    return rate_of(gauge.per_minute)
+
+
+def rate_of(per_minute: float) -> SafeString:
+    return format_html("<span{}>{}</span>", _zero(per_minute), words.rate(per_minute))
 
 
 @lru_cache(maxsize=4096)
@@ -206,6 +218,39 @@ def _bar(held: int, limit: int, full: bool) -> SafeString:
     )
 
 
+# -- a group of queues -----------------------------------------------------------------------------
+
+
+def render_group(group: Group) -> dict[str, SafeString]:
+    """The same columns as of a queue, as sums. There is no limit over a group, so there is no gauge."""
+    return {
+        "count": format_html("{}", words.counted(len(group.members), "queue")),
+        "held": format_html("<span class=of><b{}>{}</b> <small>running</small></span>", *_figure(group.held)),
+        "waiting": format_html("<span{}>{}{}</span>", *_figure(group.waiting), _more(group.members)),
+        "oldest": _duration(group.oldest_wait),
+        "rate": rate_of(group.per_minute),
+        "state": _group_state(group),
+    }
+
+
+def _figure(number: int) -> tuple[SafeString, str]:
+    return _zero(number), f"{number:,}"
+
+
+def _duration(seconds: float | None) -> SafeString:
+    if seconds is None:
+        return format_html("<span class=zero>{}</span>", "–")
+    return format_html("{}", words.duration(seconds, fine=False))
+
+
+def _group_state(group: Group) -> SafeString:
+    if group.attention:
+        return format_html('<span class="pill amber">{} attention</span>', group.attention)
+    if group.paused:
+        return format_html('<span class="pill violet">{} paused</span>', group.paused)
+    return format_html("<span class=zero>{}</span>", "–")
+
+
 # -- tiles -----------------------------------------------------------------------------------------
 
 
@@ -235,7 +280,7 @@ def _share(totals: Totals) -> str:
 def _free(totals: Totals, held: int) -> str:
     if not totals.workers:
         return "none is alive"
-    return f"{max(0, totals.capacity - held):,} of {totals.capacity:,} places free"
+    return f"{max(0, totals.capacity - held):,} of {totals.capacity:,} slots free"
 
 
 def _more(gauges: Iterable[Gauge]) -> str:

@@ -364,6 +364,19 @@ class ApiKey(models.Model):
         return self.name
 
 
+class Favourite(models.Model):
+    """A queue that a person keeps at hand."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    queue = models.ForeignKey(Queue, on_delete=models.CASCADE)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("user", "queue"), name="favourite_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.queue} of {self.user}"
+
+
 class SignInLink(models.Model):
     """A one-time link that signs a person in and lets them set a password. Only a hash is stored."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from django.urls import path
 
-from .views import accounts, executions, help, limits, people, queues, workers
+from .views import accounts, executions, help, limits, list, people, queues, workers
 
 queue_urls = [
-    path("", queues.list_queues, name="queues"),
+    path("", list.list_queues, name="queues"),
     path("queues/<path:name>", queues.show_queue, name="queue"),
     path("limits/<path:name>", limits.limit, name="limit"),
     path("pauses/<path:name>", limits.pause, name="pause"),
+    path("favourites/<path:name>", list.favourite, name="favourite"),
 ]
 
 execution_urls = [

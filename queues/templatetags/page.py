@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from queues import fragments, keys, words
+from queues import fragments, keys, listing, words
 from queues.access import Action, may, role_of
 from queues.indent import indented
 
@@ -77,6 +77,11 @@ def querystring_with(context: Context, **changes: Any) -> str:
 @register.simple_tag
 def server_time() -> int:
     return round(timezone.now().timestamp() * 1000)
+
+
+@register.filter
+def group_prefix(name: str) -> str:
+    return listing.prefix_of(name)
 
 
 # -- times -------------------------------------------------------------------------------------------

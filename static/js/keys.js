@@ -8,6 +8,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "g") went = event.timeStamp;
   else if (event.key in PLACES && event.timeStamp - went < 1200) location.assign(PLACES[event.key]);
   else if (event.key === "/") focusFilter(event);
+  else document.querySelector(`[data-shortcut="${CSS.escape(event.key)}"]:not([hidden])`)?.click();
 });
 
 function isTyping(target) {

@@ -6,3 +6,4 @@ import "./confirm.js";
 import "./menu.js";
 import "./keys.js";
 import "./live.js";
+import "./held.js";

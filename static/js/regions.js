@@ -1,9 +1,9 @@
 // Changing parts of the page without disturbing who is using it.
 //
 // Cells ([data-cell]) have fixed geometry: they change at once. Regions ([data-live]) may move rows: they are
-// replaced only when something but cells and running times differs, and wait while somebody points at them,
-// has the focus or a selection in them, or has a dialog open. After an action of one's own they do not wait for
-// pointer and focus: one wants to see what one did, and the focus is put back.
+// replaced only when something but cells and running times differs, and wait while somebody points at them, touched
+// them just now, has the focus, a selection or ticked rows in them, or has a dialog open. After an action of one's own
+// they do not wait for pointer and focus: one wants to see what one did, and the focus is put back.
 
 import { readable } from "./times.js";
 
@@ -12,6 +12,9 @@ const pending = new Map(); // id of a region -> its next element
 const pushed = new Map(); // id of a cell -> its HTML by the last frame: newer than any document fetched meanwhile
 const passedOver = new Set(); // ids of cells that were selected when their news came
 const points = matchMedia("(hover: hover)");
+const TOUCHED = 4000; // so long after a touch somebody may still be aiming
+let touched = { at: -TOUCHED, on: null };
+let waiting = 0; // changes, as last said
 
 export function applyCells(fragments) {
   for (const [id, html] of Object.entries(fragments)) {
@@ -59,6 +62,51 @@ function offer(fresh, afterOwnAction) {
   if (shape(region) === shape(fresh)) pending.delete(fresh.id);
   else if (busy(region) || (!afterOwnAction && attended(region))) pending.set(fresh.id, fresh);
   else replace(region, fresh);
+  sayHowManyWait();
+}
+
+// For who does not want to move away to see them.
+export function applyWaiting() {
+  for (const [id, fresh] of pending) {
+    const region = document.getElementById(id);
+    if (region) replace(region, fresh);
+  }
+  pending.clear();
+  sayHowManyWait();
+}
+
+function sayHowManyWait() {
+  let count = 0;
+  for (const [id, fresh] of pending) {
+    const region = document.getElementById(id);
+    if (region) count += changes(rows(region), rows(fresh));
+  }
+  if (count === waiting) return;
+  waiting = count;
+  document.dispatchEvent(new CustomEvent("polos:held", { detail: count }));
+}
+
+const rows = (region) => new Map(Array.from(region.querySelectorAll("tr[id]"), (row) => [row.id, shape(row)]));
+
+// Rows that would come, go, look different or stand elsewhere.
+function changes(before, after) {
+  const gone = [...before.keys()].filter((id) => !after.has(id));
+  const come = [...after.keys()].filter((id) => !before.has(id));
+  const stay = [...after.keys()].filter((id) => before.has(id));
+  const order = [...before.keys()];
+  const unlike = stay.filter((id) => before.get(id) !== after.get(id));
+  const moved = stay.length - longestRise(stay.map((id) => order.indexOf(id)));
+  return Math.max(1, gone.length + come.length + unlike.length + moved);
+}
+
+// How many can stay where they are: the length of the longest increasing subsequence.
+function longestRise(numbers) {
+  const ends = [];
+  for (const number of numbers) {
+    const at = ends.findIndex((end) => end >= number);
+    ends[at < 0 ? ends.length : at] = number;
+  }
+  return ends.length;
 }
 
 function replace(region, fresh) {
@@ -69,6 +117,10 @@ function replace(region, fresh) {
   }
   const focused = region.contains(document.activeElement) ? document.activeElement : null;
   keepOpen(region, next);
+  for (const box of region.querySelectorAll("input:checked")) {
+    const same = box.id && next.querySelector(`#${CSS.escape(box.id)}`);
+    if (same) same.checked = true;
+  }
   region.replaceWith(next);
   if (focused) focusAgain(focused, next);
   readable(next);
@@ -92,8 +144,9 @@ function keepOpen(region, next) {
 }
 
 function focusAgain(before, next) {
-  const same = [...next.querySelectorAll("a, button, summary")].find(
-    (part) => part.tagName === before.tagName && part.getAttribute("href") === before.getAttribute("href"),
+  const same = [...next.querySelectorAll("a, button, summary, input")].find(
+    (part) =>
+      part.tagName === before.tagName && part.id === before.id && part.getAttribute("href") === before.getAttribute("href"),
   );
   const goal = same ?? next;
   if (goal === next) next.tabIndex = -1;
@@ -101,12 +154,14 @@ function focusAgain(before, next) {
 }
 
 function busy(region) {
-  const typing = region.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
-  return typing || selected(region) || document.querySelector("dialog[open]") !== null;
+  const at = document.activeElement;
+  const typing = region.contains(at) && at.matches("input:not([type=checkbox]), select, textarea");
+  return typing || selected(region) || region.querySelector("input:checked") || document.querySelector("dialog[open]");
 }
 
 function attended(region) {
   if (region.contains(document.activeElement)) return true;
+  if (region.contains(touched.on) && performance.now() - touched.at < TOUCHED) return true;
   return "hold" in region.dataset && points.matches && region.matches(":hover");
 }
 
@@ -115,6 +170,10 @@ function selected(element) {
   return !selection.isCollapsed && selection.rangeCount > 0 && selection.getRangeAt(0).intersectsNode(element);
 }
 
+document.addEventListener("pointerdown", (event) => {
+  if (event.pointerType === "touch") touched = { at: event.timeStamp, on: event.target };
+});
+
 setInterval(() => {
   for (const id of [...passedOver]) if (pushed.has(id)) fillById(id, pushed.get(id));
   for (const [id, fresh] of pending) {
@@ -122,4 +181,5 @@ setInterval(() => {
     if (!region) pending.delete(id);
     else if (!busy(region) && !attended(region)) replace(region, fresh);
   }
+  if (waiting) sayHowManyWait();
 }, 400);

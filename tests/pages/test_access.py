@@ -31,6 +31,7 @@ MATRIX = {
     ("post", "limits/<path:name>"): ADMINS,
     ("get", "pauses/<path:name>"): OPERATORS,
     ("post", "pauses/<path:name>"): OPERATORS,
+    ("post", "favourites/<path:name>"): VIEWERS,
     ("get", "executions"): VIEWERS,
     ("get", "executions/<uuid:id>"): VIEWERS,
     ("post", "executions/<uuid:id>/cancellation"): OPERATORS,

@@ -1,0 +1,114 @@
+"""The list of queues, as somebody uses it while it changes."""
+
+from __future__ import annotations
+
+import re
+
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from queues import limits
+from queues.models import Change, Favourite
+from tests.pages.conftest import make_execution, make_queue
+
+from .conftest import OpenPage
+from .test_live import is_live
+
+
+def first_row(page: Page) -> str | None:
+    return page.locator("tbody tr").first.get_attribute("id")
+
+
+def test_rows_that_are_held_still_say_how_many_changes_wait_and_come_when_asked(open_page: OpenPage) -> None:
+    one, two = make_queue("aaa"), make_queue("bbb")
+    page = open_page()
+    is_live(page)
+    page.locator(f"#q-{one.id}").hover()
+    make_execution(two, waited=500)
+    make_queue("ccc")
+    button = page.get_by_role("button", name="2 changes waiting")  # bbb belongs first, and ccc is new
+    expect(button).to_be_visible(timeout=8000)
+    assert first_row(page) == f"q-{one.id}"
+    page.locator(f"#q-{one.id}").hover()
+    page.keyboard.press("u")
+    expect(page.locator("tbody tr").first).to_have_id(f"q-{two.id}")
+    expect(button).not_to_be_visible()
+
+
+def test_rows_move_by_themselves_when_nobody_uses_them_any_more(open_page: OpenPage) -> None:
+    one, two = make_queue("aaa"), make_queue("bbb")
+    page = open_page()
+    is_live(page)
+    page.locator(f"#q-{one.id}").hover()
+    make_execution(two, waited=500)
+    expect(page.locator("#held")).to_have_text("1 change waiting", timeout=8000)
+    page.mouse.move(5, 5)
+    expect(page.locator("tbody tr").first).to_have_id(f"q-{two.id}")
+    expect(page.locator("#held")).not_to_be_visible()
+
+
+def test_a_dialog_holds_the_rows_below_it(open_page: OpenPage) -> None:
+    one, two = make_queue("aaa"), make_queue("bbb")
+    page = open_page()
+    is_live(page)
+    page.get_by_role("link", name="Pause… aaa").click()
+    page.mouse.move(5, 5)
+    make_execution(two, waited=500)
+    expect(page.locator("#held")).to_have_text("1 change waiting", timeout=8000)
+    assert first_row(page) == f"q-{one.id}"
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    expect(page.locator("tbody tr").first).to_have_id(f"q-{two.id}")
+
+
+def test_a_favourite_is_kept_with_one_click(open_page: OpenPage, people: dict[str, User]) -> None:
+    make_queue("mail")
+    page = open_page(as_="vera")
+    page.evaluate("window.stayed = true")
+    star = page.get_by_role("button", name="Favourite mail")
+    star.click()
+    expect(star).to_have_attribute("aria-pressed", "true")
+    expect(star).to_be_focused()
+    expect(page.locator("#count-favourites")).to_have_text("1")
+    assert Favourite.objects.get().user == people["vera"]
+    star.press("Enter")
+    expect(star).to_have_attribute("aria-pressed", "false")
+    assert page.evaluate("window.stayed")
+
+
+def test_groups_unfold_in_place_and_stay_so_in_the_address(open_page: OpenPage) -> None:
+    for name in ("billing/eu", "billing/us", "mail"):
+        make_queue(name)
+    page = open_page(as_="vera")
+    page.evaluate("window.stayed = true")
+    page.get_by_label("groups").check()
+    expect(page.locator("tbody tr")).to_have_count(2)
+    fold = page.get_by_role("button", name="billing/…")
+    fold.click()
+    expect(page.locator("tbody tr")).to_have_count(4)
+    expect(fold).to_be_focused()
+    assert page.evaluate("window.stayed")
+    assert "groups=1" in page.url and "open=billing" in page.url
+    page.get_by_label("Filter queues by name").press_sequentially("us")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.reload()
+    page.get_by_label("Filter queues by name").fill("")
+    expect(page.locator("tbody tr")).to_have_count(4)
+
+
+def test_a_queue_that_a_search_brings_back_shows_what_happened_meanwhile(open_page: OpenPage) -> None:
+    queue = make_queue("aaa", limit=5)
+    make_queue("bbb")
+    page = open_page(as_="vera")
+    is_live(page)
+    search = page.get_by_label("Filter queues by name")
+    search.fill("bbb")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.wait_for_timeout(800)  # the server knows now that only bbb is shown
+    limits.change_limit(queue="aaa", limit=7, reason="x", actor="ana", through=Change.Through.REST)
+    page.wait_for_timeout(600)
+    search.fill("")
+    expect(page.locator(f"#q-{queue.id}-gauge")).to_have_text("0/7")
+    limits.change_limit(queue="aaa", limit=8, reason="x", actor="ana", through=Change.Through.REST)
+    expect(page.locator(f"#q-{queue.id}-gauge")).to_have_text("0/8", timeout=3000)
+    expect(page.locator("#live")).to_have_text(re.compile("^live"))
