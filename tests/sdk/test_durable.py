@@ -1,0 +1,86 @@
+"""Steps on a real server, with worker processes that are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from polos import ExecutionFailed, PolosClient
+from tests import servers
+from tests.acceptance.fleet import WorkerProcess, launch
+from tests.servers import Server
+
+MORTAL = Path(__file__).parent / "workers" / "mortal.py"
+QUICK_TO_NOTICE = {"POLOS_LEASE_SECONDS": "2", "POLOS_HEARTBEAT_SECONDS": "0.5", "POLOS_SWEEP_SECONDS": "0.5"}
+TEN = 10
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Iterator[Server]:
+    launched = servers.launch(tmp_path / "data", env=QUICK_TO_NOTICE)
+    try:
+        yield launched.wait_until_ready()
+    finally:
+        launched.stop()
+
+
+@contextmanager
+def worker(server: Server, tmp_path: Path, version: str = "old", name: str = "w") -> Iterator[WorkerProcess]:
+    arguments = [sys.executable, str(MORTAL), str(tmp_path / "record"), version]
+    started = launch(arguments, tmp_path / f"{name}.log", {"POLOS_API_URL": server.url, "POLOS_WORKER_NAME": name})
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def record(tmp_path: Path) -> Counter[tuple[str, int]]:
+    """How often each step was done, by execution and number."""
+    lines = (tmp_path / "record").read_text().splitlines()
+    return Counter((execution, number) for execution, number in map(json.loads, lines))
+
+
+async def dead(process: WorkerProcess) -> None:
+    assert await asyncio.to_thread(process.process.wait, 30) == -9, process.said
+
+
+async def test_a_kill_behind_any_of_ten_steps_repeats_none_of_them(quick: Server, tmp_path: Path) -> None:
+    async with PolosClient(quick.url) as client:
+        handles = [await client.invoke("ten", {"dies_after": number}, queue_name="ten") for number in range(TEN)]
+        for start in range(0, TEN, 5):  # five at once, so that the machine stays usable
+            names = [f"mortal-{number}" for number in range(start, start + 5)]
+            with ExitStack() as stack:
+                mortals = [stack.enter_context(worker(quick, tmp_path, name=name)) for name in names]
+                await asyncio.gather(*map(dead, mortals))
+        with worker(quick, tmp_path, name="last"):
+            results = await asyncio.gather(*(handle.result(60) for handle in handles))
+        attempts = [(await handle.get()).attempt for handle in handles]
+    assert results == [list(range(TEN))] * TEN
+    assert attempts == [2] * TEN
+    assert record(tmp_path) == {(handle.id, number): 1 for handle in handles for number in range(TEN)}
+
+
+async def test_code_that_was_changed_is_refused_and_put_right_goes_on(quick: Server, tmp_path: Path) -> None:
+    async with PolosClient(quick.url) as client:
+        handle = await client.invoke("shop", "order-7", queue_name="shop")
+        with worker(quick, tmp_path) as first:
+            await dead(first)
+        with (
+            worker(quick, tmp_path, "renamed", "renamed"),
+            pytest.raises(
+                ExecutionFailed, match=r"StepsChanged: The step 'charge-card' at .*mortal\.py:\d+ is new"
+            ),
+        ):
+            await handle.result(30)
+        assert record(tmp_path) == {("order-7", 1): 1, ("order-7", 2): 1}
+        await client.http.call("POST", f"/executions/{handle.id}/retry", "{}", lane="test")
+        with worker(quick, tmp_path, "old", "put-right"):
+            assert await handle.result(30) == "shipped"
+    assert record(tmp_path) == {("order-7", number): 1 for number in (1, 2, 3)}
