@@ -1,0 +1,334 @@
+"""A server in memory for one execution and its children: what `polos.testing` runs workflows on.
+
+The code of the SDK is the real one, down to the requests that it would send; they are answered here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import uuid
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._client import PolosClient
+from ._clock import Clock
+from ._context import Context, Tools
+from ._errors import DefinitionError, refused
+from ._execution import FINAL
+from ._http import Http
+from ._ids import new_id
+from ._json import decode, encode
+from ._replay import Place
+from ._running import Done, Run, completed, failed, result_json, stopped
+from ._step import Step
+from ._steps import StepSaver
+from ._threads import Threads
+from ._tries import Tries
+from ._workflow import Workflow, registered_workflows
+
+Function = Callable[..., Any]
+THREADS = 50
+
+
+@dataclass
+class Stored:
+    """One execution, as the server would have it, and what a test wants to know about it."""
+
+    body: dict[str, Any]
+    status: str = "queued"
+    result: Any = None
+    error: dict[str, str] | None = None
+    raised: BaseException | None = None
+    attempt: int = 0
+    pauses: list[float] = field(default_factory=list)
+    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    run: Run | None = None
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def id(self) -> str:
+        return str(self.body["id"])
+
+    @property
+    def queue(self) -> str:
+        return str(self.body.get("queue_name") or self.body["workflow_id"])
+
+    @property
+    def max_attempts(self) -> int:
+        return int(self.body.get("max_attempts", 1))
+
+    @property
+    def parent_id(self) -> str | None:
+        parent = self.body.get("parent")
+        return parent and str(parent["id"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """What a test put in place of the world."""
+
+    clock: Clock
+    replaced: Mapping[str, Function]
+    failing: dict[str, list[BaseException | None] | BaseException]
+    deaths: set[str]
+    children: Mapping[str, Any]
+
+
+class Inline:
+    """Runs executions, attempt after attempt, and answers their requests."""
+
+    def __init__(self, staged: Staged) -> None:
+        self.staged = staged
+        self.calls: list[str] = []  # keys of the steps whose functions were called
+        self.executions: dict[str, Stored] = {}
+        self._known: dict[str, Workflow[Any]] = {}
+        self._threads = Threads(THREADS)
+        client = PolosClient("http://127.0.0.1:1")
+        client.http = _Answers(client.http, self)
+        self._saver = StepSaver(client.http)
+        self._tools = Tools(
+            client=client, saver=self._saver, threads=self._threads, worker="testing", clock=staged.clock
+        )
+
+    async def run(self, workflow: Workflow[Any], body: str) -> Stored:
+        """The first execution, to its end. Children that still run then are cancelled."""
+        self._known = {each.id: each for each in registered_workflows()} | {workflow.id: workflow}
+        try:
+            first, task = self._begin(decode(body), children={})
+            await task
+        finally:
+            await self._close()
+        return first
+
+    async def _close(self) -> None:
+        tasks = [each.task for each in self.executions.values() if each.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._saver.close()
+        self._threads.close()
+
+    # -- executions ----------------------------------------------------------------------------------
+
+    def _begin(self, body: dict[str, Any], *, children: Mapping[str, Any]) -> tuple[Stored, asyncio.Task[None]]:
+        id, stored = body["workflow_id"], Stored(body)
+        if id in children:
+            work = self._staged_child(stored, children[id])
+        elif id in self._known:
+            work = self._attempts(stored, self._known[id])
+        else:
+            raise DefinitionError(
+                f"The workflow {id} is not declared in this process: import its module, or say in children= what "
+                "it gives back"
+            )
+        self.executions[stored.id] = stored
+        stored.task = asyncio.create_task(work)
+        return stored, stored.task
+
+    async def _staged_child(self, stored: Stored, given: Any) -> None:
+        if isinstance(given, BaseException):
+            stored.status, stored.error = "failed", {"type": type(given).__name__, "message": str(given)}
+            return
+        value = given(stored.body.get("payload")) if callable(given) else given
+        stored.status, stored.result = "completed", decode(encode(value, "The result of a child"))
+
+    async def _attempts(self, stored: Stored, workflow: Workflow[Any]) -> None:
+        await self.staged.clock.sleep(stored.body.get("delay", 0.0))
+        while stored.status not in FINAL:
+            stored.attempt += 1
+            stored.status = "running"
+            run = stored.run = Run(self._claim(stored), str(uuid.uuid4()), is_async=workflow.is_async)
+            run.begun = True
+            run.task = asyncio.create_task(self._attempt(stored, run, workflow))
+            try:
+                await asyncio.wait((run.task,))
+            except asyncio.CancelledError:
+                run.stop("cancelled")
+                await asyncio.wait((run.task,))
+                raise
+            run.task.result()
+
+    def _claim(self, stored: Stored) -> dict[str, Any]:
+        finished = {key: step["result"] for key, step in stored.steps.items() if not step["error"]}
+        return {
+            "id": stored.id, "workflow_id": stored.body["workflow_id"], "queue": stored.queue,
+            "payload": stored.body.get("payload"), "attempt": stored.attempt, "max_attempts": stored.max_attempts,
+            "slot": None, "parent_id": stored.parent_id, "root_id": next(iter(self.executions)), "steps": finished,
+        }  # fmt: skip
+
+    async def _attempt(self, stored: Stored, run: Run, workflow: Workflow[Any]) -> None:
+        try:
+            done = await self._outcome(run, workflow)
+            if run.ending == "dropped":
+                raise asyncio.CancelledError
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if run.ending == "dropped":  # its worker died: nobody reports anything
+                stored.status = "queued"
+                return
+            stored.raised = error
+            done = failed(run, error) if run.ending is None else stopped(run, run.ending)
+        await self._finish(stored, decode(done.json))
+
+    async def _outcome(self, run: Run, workflow: Workflow[Any]) -> Done:
+        arguments = workflow.arguments(run.claim["payload"])
+        context = _Context(run, self._tools, self)
+        if workflow.is_async:
+            result = await workflow.function(context, *arguments)
+        else:
+            result = await self._threads.run(workflow.function, context, *arguments)
+            if asyncio.iscoroutine(result):
+                result = await result
+        return completed(run, result_json(result, workflow.id))
+
+    async def _finish(self, stored: Stored, done: dict[str, Any]) -> None:
+        stored.error = done.get("error")
+        if "retry_in" in done:
+            stored.status = "scheduled"
+            stored.pauses.append(done["retry_in"])
+            await self.staged.clock.sleep(done["retry_in"])
+            return
+        stored.status, stored.result = done["outcome"], done.get("result")
+
+    # -- answers to requests ---------------------------------------------------------------------------
+
+    async def answer(self, method: str, path: str, body: Any) -> Any:
+        path, _, query = path.partition("?")
+        match (method, path.strip("/").split("/")):
+            case ("POST", ["steps"]):
+                return {"steps": [self._save(step) for step in body["steps"]]}
+            case ("POST", ["executions"]):
+                return self._accept(body)
+            case ("GET", ["executions", id, "steps"]):
+                return {"steps": list(self._find(id).steps.values())}
+            case ("GET", ["executions", id]):
+                return await self._state(id, wait=float(query.removeprefix("wait=") or 0))
+            case ("POST", ["executions", id, "cancellation"]):
+                return await self._cancel(id)
+        raise NotImplementedError(f"{method} {path} needs a server: see the fixture polos_server")
+
+    def _save(self, step: dict[str, Any]) -> dict[str, Any]:
+        stored, key = self._find(step["execution_id"]), step["key"]
+        answer = {"execution_id": stored.id, "key": key, "outcome": "saved", "detail": ""}
+        if stored.run is None or stored.run.token != step["token"] or stored.run.ending == "dropped":
+            return {**answer, "outcome": "stale"}
+        known = {"result": None, "error": None, "child_id": None} | step | {"attempt": stored.attempt}
+        stored.steps[key] = known
+        if not known["error"] and key in self.staged.deaths:
+            self.staged.deaths.discard(key)
+            stored.run.stop("dropped")
+            answer["outcome"] = "stale"
+        return answer
+
+    def _accept(self, body: dict[str, Any]) -> dict[str, Any]:
+        known = self.executions.get(body["id"])
+        stored = known or self._begin(body, children=self.staged.children)[0]
+        return {
+            "id": stored.id, "workflow_id": body["workflow_id"], "queue": stored.queue, "created": known is None,
+            "notes": [],
+        }  # fmt: skip
+
+    async def _state(self, id: str, *, wait: float = 0.0) -> dict[str, Any]:
+        stored = self._find(id)
+        if wait and stored.task is not None:
+            await asyncio.wait((stored.task,), timeout=wait)
+        return {
+            "id": id, "workflow_id": stored.body["workflow_id"], "queue": stored.queue, "status": stored.status,
+            "payload": stored.body.get("payload"), "result": stored.result, "error": stored.error,
+            "attempt": stored.attempt, "max_attempts": stored.max_attempts, "parent_id": stored.parent_id,
+        }  # fmt: skip
+
+    async def _cancel(self, id: str) -> dict[str, Any]:
+        stored = self._find(id)
+        if stored.task is not None and stored.status not in FINAL:
+            stored.task.cancel()
+            await asyncio.wait((stored.task,))
+        return await self._state(id)
+
+    def _find(self, id: str) -> Stored:
+        if id not in self.executions:
+            raise refused(404, f"There is no execution {id}.")
+        return self.executions[id]
+
+    # -- what stands in for steps ------------------------------------------------------------------------
+
+    def stand_in(self, key: str, function: Function) -> Function:
+        """The step's function, or what the test put in its place; noted when it is called."""
+        real = self.staged.replaced.get(key, function)
+
+        @functools.wraps(function)
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self.calls.append(key)
+            error = self._next_failure(key)
+            if error is not None:
+                raise error
+            if inspect.iscoroutinefunction(real):
+                return await real(*args, **kwargs)
+            value = await self._threads.run(real, *args, **kwargs)
+            return await value if inspect.isawaitable(value) else value
+
+        return call
+
+    def _next_failure(self, key: str) -> BaseException | None:
+        planned = self.staged.failing.get(key)
+        if isinstance(planned, list):
+            return planned.pop(0) if planned else None
+        return planned
+
+
+class _Answers(Http):
+    """What would go to a server is answered in memory; it has been through JSON all the same."""
+
+    def __init__(self, real: Http, inline: Inline) -> None:
+        self.api_url = real.api_url
+        self.outages = real.outages
+        self._inline = inline
+        self._session = None
+
+    async def call(self, method: str, path: str, body: str | None = None, **options: Any) -> Any:
+        answer = await self._inline.answer(method, path, None if body is None else decode(body))
+        return decode(encode(answer, "An answer"))
+
+
+class _Context(Context):
+    __slots__ = ("_inline",)
+
+    def __init__(self, run: Run, tools: Tools, inline: Inline) -> None:
+        super().__init__(run, tools)
+        self._inline = inline
+
+    @property
+    def step(self) -> Step:
+        if self._step is None:
+            self._step = _Step(self._run, self._tools, self._inline)
+        return self._step
+
+
+class _Step(Step):
+    __slots__ = ("_inline",)
+
+    def __init__(self, run: Run, tools: Tools, inline: Inline) -> None:
+        super().__init__(run, tools)
+        self._inline = inline
+
+    def _run_function(
+        self,
+        key: str,
+        place: Place,
+        tries: Tries,
+        function: Function,
+        args: Any,
+        kwargs: Any,
+    ) -> Coroutine[Any, Any, Any]:
+        return super()._run_function(key, place, tries, self._inline.stand_in(key, function), args, kwargs)
+
+
+def first_body(workflow: Workflow[Any], payload: Any) -> str:
+    """As a client would send it."""
+    body = {
+        "id": new_id(), "workflow_id": workflow.id, "payload": payload, "queue_name": workflow.queue.name,
+        "max_attempts": workflow.retries + 1,
+    }  # fmt: skip
+    return encode(body, f"The payload of {workflow.id}")
