@@ -285,7 +285,9 @@ class _Answers(Http):
         self.api_url = real.api_url
         self.outages = real.outages
         self._inline = inline
-        self._session = None
+
+    async def close(self) -> None:
+        """Nothing was opened."""
 
     async def call(self, method: str, path: str, body: str | None = None, **options: Any) -> Any:
         answer = await self._inline.answer(method, path, None if body is None else decode(body))
