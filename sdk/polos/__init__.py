@@ -50,6 +50,7 @@ from ._errors import (
     Unauthorized,
 )
 from ._execution import ErrorInfo, Execution, ExecutionHandle
+from ._logs import mark_log_records
 from ._polos import Polos
 from ._queue import Queue, queue
 from ._retrying import RetryPolicy
@@ -103,6 +104,7 @@ __all__ = [
     "Worker",
     "Workflow",
     "__version__",
+    "mark_log_records",
     "queue",
     "workflow",
 ]

@@ -7,6 +7,7 @@ import time
 
 from ._client import PolosClient
 from ._clock import CLOCK, Clock
+from ._logs import mark_log_records
 from ._running import Run, current
 from ._step import Step
 from ._steps import StepSaver
@@ -21,6 +22,7 @@ class Tools:
     def __init__(
         self, *, client: PolosClient, saver: StepSaver, threads: Threads, worker: str, clock: Clock = CLOCK
     ) -> None:
+        mark_log_records()
         self.client = client
         self.clock = clock
         self.saver = saver
