@@ -307,8 +307,16 @@ def moment(at: dt.datetime) -> SafeString:
     return format_html('<time datetime="{}" data-clock>{}</time>', at.isoformat(), words.clock(at))
 
 
+def ago(at: dt.datetime, now: dt.datetime) -> SafeString:
+    """`12 min ago`, counting on; who prefers times of day reads one instead (`times.js`)."""
+    seconds = (now - at).total_seconds()
+    return format_html(
+        '<time datetime="{}" data-ago>{} ago</time>', at.isoformat(), words.duration(seconds, fine=False)
+    )
+
+
 def since(at: dt.datetime, now: dt.datetime) -> SafeString:
-    """How long ago, counting on: `times.js` adds the seconds while the page is open."""
+    """How long so far, counting on: `times.js` adds the seconds while the page is open."""
     seconds = (now - at).total_seconds()
     return format_html(
         '<time datetime="{}" data-since>{}</time>', at.isoformat(), words.duration(seconds, fine=False)

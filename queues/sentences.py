@@ -8,7 +8,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from . import words
-from .fragments import EMPTY, moment, since
+from .fragments import EMPTY, ago, moment
 from .gauges import Gauge
 from .models import Queue
 
@@ -112,7 +112,7 @@ def _limit(limit: int | None) -> str:
 def _ago(at: dt.datetime | None, now: dt.datetime) -> SafeString:
     if at is None:
         return format_html("{}", "some time ago")
-    return format_html("{} ago", since(at, now))
+    return ago(at, now)
 
 
 def _are(number: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from .views import accounts, executions, help, limits, list, people, queues, workers
+from .views import accounts, executions, help, limits, list, palette, people, queues, workers
 
 queue_urls = [
     path("", list.list_queues, name="queues"),
@@ -32,6 +32,7 @@ account_urls = [
     path("account", accounts.account, name="account"),
     path("account/password", accounts.password, name="password"),
     path("theme", accounts.theme, name="theme"),
+    path("times", accounts.times, name="times"),
 ]
 
 people_urls = [
@@ -43,6 +44,8 @@ people_urls = [
 
 help_urls = [
     path("help", help.help, name="help"),
+    path("go", palette.go, name="go"),
+    path("shortcuts", palette.shortcuts, name="shortcuts"),
 ]
 
 urlpatterns = [*queue_urls, *execution_urls, *worker_urls, *account_urls, *people_urls, *help_urls]

@@ -37,6 +37,19 @@ def theme(context: Context) -> str:
 
 
 @register.simple_tag(takes_context=True)
+def time_zone(context: Context) -> str:
+    """As chosen in this browser, by a name that `Intl` is asked for; "browser" is its own."""
+    request: HttpRequest | None = context.get("request")
+    return (request.COOKIES.get("zone") if request else None) or "browser"
+
+
+@register.simple_tag(takes_context=True)
+def time_style(context: Context) -> str:
+    request: HttpRequest | None = context.get("request")
+    return "absolute" if request and request.COOKIES.get("times") == "absolute" else "relative"
+
+
+@register.simple_tag(takes_context=True)
 def allowed(context: Context, action: str) -> bool:
     """{% allowed "LIMIT" as may_change %}"""
     request: HttpRequest | None = context.get("request")
@@ -90,6 +103,11 @@ def group_prefix(name: str) -> str:
 @register.filter
 def since(at: dt.datetime | None) -> SafeString:
     return fragments.since(at, timezone.now()) if at else SafeString("–")
+
+
+@register.filter
+def ago(at: dt.datetime | None) -> SafeString:
+    return fragments.ago(at, timezone.now()) if at else SafeString("–")
 
 
 @register.filter

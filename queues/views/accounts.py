@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import cast
+from zoneinfo import available_timezones
 
 from django.contrib import messages
 from django.contrib.auth import login, logout, update_session_auth_hash
@@ -19,6 +21,10 @@ from queues import signin
 
 LINK_SESSION = "signed_in_by_link"  # then a new password needs no old one
 THEMES = ("system", "light", "dark")
+TIMES = ("relative", "absolute")
+CONTINENTS = (
+    "Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific",
+)  # fmt: skip
 YEAR = 365 * 24 * 3600
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
@@ -52,7 +58,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD"])
 def account(request: HttpRequest) -> HttpResponse:
-    return render(request, "accounts/account.html", {"form": _password_form(request)})
+    return render(request, "accounts/account.html", {"form": _password_form(request), "zones": zones()})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -78,6 +84,27 @@ def theme(request: HttpRequest) -> HttpResponseBase:
         "theme", wanted if wanted in THEMES else "system", max_age=YEAR, samesite="Lax", httponly=True
     )
     return response
+
+
+@login_not_required
+@require_POST
+def times(request: HttpRequest) -> HttpResponseBase:
+    """How times are written: `times` is relative or absolute, `zone` is browser or a name like Europe/Berlin."""
+    response = redirect(_back(request))
+    written, zone = request.POST.get("times", ""), request.POST.get("zone", "").strip()
+    if written in TIMES:
+        response.set_cookie("times", written, max_age=YEAR, samesite="Lax", httponly=True)
+    if zone in ("browser", *zones()):
+        response.set_cookie("zone", zone, max_age=YEAR, samesite="Lax", httponly=True)
+    elif zone:
+        messages.error(request, f"There is no time zone named “{zone[:60]}”. Nothing was changed.")
+    return response
+
+
+@cache
+def zones() -> tuple[str, ...]:
+    """Names that people know: of places, and UTC."""
+    return ("UTC", *sorted(name for name in available_timezones() if name.split("/")[0] in CONTINENTS))
 
 
 def _password_form(request: HttpRequest) -> SetPasswordForm[User]:

@@ -5,5 +5,6 @@ import "./dialog.js";
 import "./confirm.js";
 import "./menu.js";
 import "./keys.js";
+import "./palette.js";
 import "./live.js";
 import "./held.js";

@@ -90,6 +90,7 @@ const rows = (region) => new Map(Array.from(region.querySelectorAll("tr[id]"), (
 
 // Rows that would come, go, look different or stand elsewhere.
 function changes(before, after) {
+  if (!before.size && !after.size) return 0; // a picture
   const gone = [...before.keys()].filter((id) => !after.has(id));
   const come = [...after.keys()].filter((id) => !before.has(id));
   const stay = [...after.keys()].filter((id) => before.has(id));

@@ -1,7 +1,9 @@
-// Durations count on while the page is open, and times of day are in the reader's time zone.
-// queues/words.py says durations the same way.
+// Durations count on while the page is open, and times of day are in the time zone that the reader chose, by default
+// the browser's. Who prefers times of day to "5 min ago" reads those. queues/words.py says durations the same way.
 
 const served = Number(document.querySelector("meta[name=server-time]")?.content) || Date.now();
+const { zone, times } = document.documentElement.dataset;
+const timeZone = known(zone);
 const ahead = served - Date.now(); // of the server's clock over ours
 
 export const now = () => Date.now() + ahead;
@@ -21,15 +23,33 @@ function two(whole, big, bigWord, small, smallWord) {
   return rest ? `${first} ${rest} ${smallWord}` : first;
 }
 
-function clock(at) {
-  const sameDay = at.toDateString() === new Date(now()).toDateString();
-  const time = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
-  return at.toLocaleString("en-GB", sameDay ? time : { day: "numeric", month: "short", ...time });
+// Undefined is the browser's own.
+function known(name) {
+  try {
+    return name === "browser" ? undefined : new Intl.DateTimeFormat("en-GB", { timeZone: name }).resolvedOptions().timeZone;
+  } catch {
+    return undefined;
+  }
+}
+
+const day = (at) => at.toLocaleDateString("en-GB", { timeZone });
+
+export function clock(at) {
+  const time = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false, timeZone };
+  return at.toLocaleString("en-GB", day(at) === day(new Date(now())) ? time : { day: "numeric", month: "short", ...time });
+}
+
+function ago(at) {
+  return times === "absolute" ? clock(at) : `${duration((now() - at) / 1000)} ago`;
 }
 
 function count() {
   for (const element of document.querySelectorAll("time[data-since]")) {
     const text = duration((now() - Date.parse(element.dateTime)) / 1000);
+    if (element.textContent !== text) element.textContent = text;
+  }
+  for (const element of document.querySelectorAll("time[data-ago]")) {
+    const text = ago(new Date(element.dateTime));
     if (element.textContent !== text) element.textContent = text;
   }
 }
@@ -38,7 +58,8 @@ export function readable(root) {
   for (const element of root.querySelectorAll("time")) {
     const at = new Date(element.dateTime);
     if ("clock" in element.dataset) element.textContent = clock(at);
-    else element.title = at.toLocaleString("en-GB");
+    else element.title = at.toLocaleString("en-GB", { timeZone, timeZoneName: "short" });
+    if ("ago" in element.dataset) element.textContent = ago(at);
   }
 }
 

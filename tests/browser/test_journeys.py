@@ -55,7 +55,7 @@ def test_changing_a_limit_on_the_list_without_leaving_it(open_page: OpenPage) ->
     page.get_by_label("Reason").fill("be gentle")
     page.keyboard.press("Enter")
     expect(page.locator("#toasts")).to_have_text("The limit of api-calls is now 3.")
-    expect(page.locator("dialog")).not_to_be_visible()
+    expect(page.locator("#dialog")).not_to_be_visible()
     expect(page.locator(f"#q-{queue.id}-gauge")).to_have_text("0/3")
     assert page.evaluate("window.stayed")
 
@@ -91,7 +91,7 @@ def test_cancelling_asks_first(open_page: OpenPage) -> None:
     execution = make_execution(make_queue())
     page = open_page(f"/executions/{execution.id}", as_="jonas")
     page.get_by_role("button", name="Cancel execution").click()
-    dialog = page.locator("dialog")
+    dialog = page.locator("#dialog")
     expect(dialog).to_contain_text("Cancel this execution?")
     dialog.get_by_role("button", name="Back").click()
     assert Execution.objects.get().status == Status.QUEUED
@@ -128,7 +128,7 @@ def test_the_keyboard_is_enough(open_page: OpenPage) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_label("Executions at once")).to_be_focused()
     page.keyboard.press("Escape")
-    expect(page.locator("dialog")).not_to_be_visible()
+    expect(page.locator("#dialog")).not_to_be_visible()
     expect(link).to_be_focused()
     page.keyboard.press("g")
     page.keyboard.press("w")

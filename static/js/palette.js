@@ -1,0 +1,68 @@
+// Ctrl K or ⌘ K: go to a queue, an execution or a page, or do something. The server finds; this moves among the finds.
+
+const palette = document.getElementById("palette");
+const input = palette?.querySelector("input[name=q]");
+const list = document.getElementById("go-list");
+let at = 0;
+let finding = false; // what is listed is for an earlier text
+let chosen = false; // Enter was pressed meanwhile
+
+if (palette) {
+  document.addEventListener("keydown", (event) => {
+    if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
+    event.preventDefault();
+    if (palette.open) palette.close();
+    else if (!document.querySelector("dialog[open]")) open();
+  });
+  document.querySelector("[data-palette]").addEventListener("click", (event) => {
+    event.preventDefault();
+    open();
+  });
+  input.addEventListener("keydown", move);
+  input.addEventListener("input", () => (finding = true));
+  palette.addEventListener("click", (event) => {
+    if (event.target === palette || event.target.closest("[role=option]")) palette.close();
+  });
+  palette.addEventListener("pointermove", (event) => {
+    const option = event.target.closest("[role=option]");
+    if (option) choose(options().indexOf(option));
+  });
+  list.addEventListener("htmx:afterSettle", found);
+}
+
+function open() {
+  input.form.elements.here.value = document.body.dataset.name ?? "";
+  input.value = "";
+  finding = true;
+  chosen = false;
+  palette.showModal();
+  window.htmx.trigger(input, "find");
+}
+
+function found({ detail }) {
+  choose(0);
+  if (detail.requestConfig.parameters.q !== input.value) return; // more was typed meanwhile
+  finding = false;
+  if (chosen) options()[0]?.click();
+  chosen = false;
+}
+
+const options = () => [...list.querySelectorAll("[role=option][id]")];
+
+function choose(index) {
+  const all = options();
+  at = all.length ? (index + all.length) % all.length : 0;
+  all.forEach((option, i) => option.setAttribute("aria-selected", String(i === at)));
+  if (all.length) input.setAttribute("aria-activedescendant", all[at].id);
+  else input.removeAttribute("aria-activedescendant");
+  all[at]?.scrollIntoView({ block: "nearest" });
+}
+
+function move(event) {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (step) choose(at + step);
+  else if (event.key !== "Enter") return;
+  else if (finding) chosen = true;
+  else options()[at]?.click();
+  event.preventDefault();
+}
