@@ -62,6 +62,10 @@ class Point:
     wait: Percentiles | None
     run: Percentiles | None
 
+    @property
+    def finished(self) -> int:
+        return self.completed + self.failed + self.cancelled
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -238,7 +242,8 @@ def limit_steps(queue: Queue, changes: Sequence[Change], window: Window) -> list
         created = queue.created_at.timestamp()
         steps.append(Step(max(created, float(window.since)), override[0] if override else declared))
     steps.sort(key=lambda step: step.at)
-    return [step for step in steps if step.at < window.until]
+    # A queue that is seconds old has its limit, too.
+    return [step for step in steps if step.at < window.until] or steps[:1]
 
 
 def pauses(queue: Queue, changes: Sequence[Change], window: Window) -> list[tuple[float, float]]:

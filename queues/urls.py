@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from django.urls import path
 
-from .views import accounts, executions, help, limits, list, palette, people, queues, workers
+from .views import accounts, executions, help, history, limits, list, palette, people, queues, workers
 
 queue_urls = [
     path("", list.list_queues, name="queues"),
     path("queues/<path:name>", queues.show_queue, name="queue"),
+    path("charts/<path:name>", history.show_charts, name="charts"),
+    path("history/<path:name>", history.show_table, name="history"),
+    path("lanes/<path:name>", history.show_lanes, name="lanes"),
     path("limits/<path:name>", limits.limit, name="limit"),
     path("pauses/<path:name>", limits.pause, name="pause"),
     path("favourites/<path:name>", list.favourite, name="favourite"),

@@ -12,6 +12,8 @@ from queues.access import Action, needs
 from queues.gauges import Gauge, Survey
 from queues.models import Queue
 
+from .panels import history_panel, lanes_panel
+
 
 @require_safe
 @needs(Action.SEE)
@@ -24,7 +26,6 @@ def show_queue(request: HttpRequest, name: str) -> HttpResponse:
         "cells": fragments.render_gauge(gauge),
         "sentence": sentences.state_sentence(gauge, now),
         "origin": sentences.origin_sentence(gauge, queue, now),
-        "lanes": lanes.lanes(queue, now),
         "slots": reads.slots(queue),
         "waiting": reads.waiting(queue),
         "finished": reads.finished(queue),
@@ -32,6 +33,12 @@ def show_queue(request: HttpRequest, name: str) -> HttpResponse:
         "declarations": reads.declarations(queue) if gauge.disagree else [],
         "attention": gauges.attention(survey.gauges),
     }
+    # Those two ask for themselves, each as often as it needs.
+    if "Polos-Refresh" not in request.headers:
+        panel = lanes_panel(request)
+        context["lanes_panel"] = panel
+        context["lanes"] = lanes.lanes(queue, now, panel.seconds, gauge.waiting)
+        context["history"] = history_panel(request, queue)
     return render(request, "queues/queue.html", context)
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
-import pytest
 from django.test import Client
-from django.utils import timezone
 
-from queues import lanes, reads
-from queues.models import Change, Holding, Status
+from queues import reads
+from queues.models import Change
 
-from .conftest import finished, make_execution, make_queue, make_worker, running, seconds_ago
+from .conftest import make_execution, make_queue, make_worker, running, seconds_ago
 from .test_list import body, text
 
 
@@ -91,50 +87,6 @@ def test_the_trail_names_who_when_from_to_why_and_through_what(vera: Client) -> 
     assert "ana changed the override none → 5" in said
     assert "“quota”" in said
     assert "through REST" in said
-
-
-def test_lanes_show_who_held_a_slot_and_a_retry() -> None:
-    queue = make_queue(limit=2)
-    worker = make_worker(queue=queue)
-    running(queue, worker, 1)
-    finished(queue, worker, Status.FAILED, slot=2)
-    Holding.objects.create(
-        execution_id=worker.id, queue=queue, attempt=1, worker_id=worker.id, slot=2, claimed_at=seconds_ago(90),
-        released_at=seconds_ago(80), outcome="failed",
-    )  # fmt: skip
-    drawn = lanes.lanes(queue, timezone.now())
-    assert [lane.number for lane in drawn.lanes] == [1, 2]
-    assert sorted(bar.kind for bar in drawn.bars) == ["failed", "retried", "running"]
-
-
-def test_lanes_of_an_unlimited_queue_are_packed() -> None:
-    queue = make_queue(limit=None)
-    worker = make_worker(queue=queue)
-    for _ in range(3):
-        running(queue, worker, None)
-    drawn = lanes.lanes(queue, timezone.now())
-    assert len(drawn.lanes) == 3
-    assert not drawn.numbered
-
-
-def test_lanes_end_at_the_edge_of_the_picture() -> None:
-    queue = make_queue(limit=1)
-    worker = make_worker(queue=queue)
-    running(queue, worker, 1, claimed_at=timezone.now() - dt.timedelta(hours=1))
-    (bar,) = lanes.lanes(queue, timezone.now()).bars
-    assert float(bar.x) >= lanes.LEFT
-    assert float(bar.x) + float(bar.width) <= lanes.WIDTH
-
-
-def test_a_past_that_is_not_drawn_does_not_look_idle(vera: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = make_queue(limit=1)
-    worker = make_worker(queue=queue)
-    for _ in range(2):
-        finished(queue, worker, slot=1)
-    assert lanes.lanes(queue, timezone.now()).unknown == 0
-    monkeypatch.setattr(lanes, "MAX_SPANS", 2)
-    assert lanes.lanes(queue, timezone.now()).unknown > 200
-    assert "not drawn: too much happened since" in body(vera, "/queues/api-calls")
 
 
 def test_free_slots_have_their_rows_so_that_nothing_moves(vera: Client) -> None:

@@ -1,0 +1,21 @@
+// Lanes move with the time between two looks at the server: everything to the left, and what runs grows.
+
+import { now } from "../times.js";
+
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+function move() {
+  if (document.hidden || calm.matches) return;
+  const drawn = document.querySelector(".lanes g[data-at]");
+  if (!drawn) return;
+  const passed = Math.min(120, Math.max(0, (now() - Date.parse(drawn.dataset.at)) / 1000));
+  for (const group of document.querySelectorAll(".lanes g[data-moves]")) {
+    group.setAttribute("transform", `translate(${(-passed * group.dataset.moves).toFixed(2)} 0)`);
+  }
+  for (const bar of drawn.querySelectorAll("[data-open]")) {
+    bar.dataset.width ??= bar.getAttribute("width");
+    bar.setAttribute("width", (Number(bar.dataset.width) + passed * drawn.dataset.moves).toFixed(2));
+  }
+}
+
+setInterval(move, 200);
