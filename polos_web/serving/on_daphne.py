@@ -3,16 +3,20 @@ anybody, so both are done here."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from daphne import http_protocol
+from daphne import server as daphne_server
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.server import Server, twisted_loop
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
 
 from ..asgi import application
 from ..gate import max_bytes
 from ..problems import Problem
+from .lane import Lane
 from .life import Life
 
 _REFUSAL = b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -48,8 +52,19 @@ class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
         self.channel.loseConnection()
 
 
+class LanesFactory(http_protocol.HTTPFactory):  # type: ignore[misc]
+    """Every connection begins on the fast lane."""
+
+    def buildProtocol(self, addr: Any) -> Protocol:
+        server = self.server
+        return Lane(
+            server.application, tasks=server.tasks, daphnes=lambda: super(LanesFactory, self).buildProtocol(addr)
+        )
+
+
 class DrainingServer(Server):  # type: ignore[misc]
     connections: dict[Any, Any]
+    tasks: set[asyncio.Task[None]]  # requests on the fast lane
     listen_problem = ""
     port: Any = None
 
@@ -69,11 +84,13 @@ class DrainingServer(Server):  # type: ignore[misc]
         # Its own version stumbles over connections that have no application yet, or no longer.
         open_ones = self.connections.items()
         self.connections = {key: value for key, value in open_ones if "application_instance" in value}
+        self.connections |= {task: {"application_instance": task} for task in self.tasks}
         return super().kill_all_applications()  # type: ignore[no-any-return]
 
 
 def serve(life: Life, *, host: str, port: int) -> None:
     http_protocol.WebRequest = BoundedRequest  # what Daphne makes of each request
+    daphne_server.HTTPFactory = LanesFactory  # and of each connection
     server = DrainingServer(
         application,
         endpoints=build_endpoint_description_strings(host=host, port=port),
@@ -85,6 +102,7 @@ def serve(life: Life, *, host: str, port: int) -> None:
         server_name="",
         verbosity=0,
     )
+    server.tasks = set()
     life.watch_signals(twisted_loop, refuse_new=server.refuse_new, let_go=server.stop)
     server.run()
     if server.listen_problem:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, errors
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from .errors import EngineUnavailable
+from .flight import Flight, Line
+from .flight import Row as Row
 
 R = TypeVar("R")
-Row = tuple[Any, ...]
 Connection = AsyncConnection[Row]
 
 # A transaction that met one of these did nothing and may be run again.
@@ -37,6 +38,8 @@ class Database:
 
     def __init__(self, conninfo: str, *, size: int, patience: float = PATIENCE) -> None:
         self.conninfo = conninfo
+        self._lines: list[Line] = []  # not in use right now
+        self._most_lines = size // 3
         self._half_open: set[asyncio.Future[Connection]] = set()
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             conninfo,
@@ -55,22 +58,29 @@ class Database:
 
     async def close(self) -> None:
         await self._close_half_open()
+        while self._lines:
+            await self.pool.putconn(self._lines.pop().release())
         await self.pool.close(timeout=5)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in autocommit mode. A lost database surfaces as `EngineUnavailable`."""
-        try:
+        with _failures_mapped():
             async with self.pool.connection() as conn:
                 yield conn
-        except (PoolTimeout, TooManyRequests, PoolClosed) as error:
-            raise EngineUnavailable("The server has no free database connection right now.") from error
-        except (errors.QueryCanceled, psycopg.InterfaceError) as error:
-            raise EngineUnavailable from error
-        except psycopg.OperationalError as error:
-            if isinstance(error, RETRYABLE):
-                raise
-            raise EngineUnavailable from error
+
+    async def fly(self, flight: Flight) -> list[list[Row]]:
+        """The answers of one flight. The connections used last are kept for the next: taking one from the pool and
+        registering it costs as much as all the rest of a small flight."""
+        with _failures_mapped():
+            line = self._lines.pop() if self._lines else Line(await self.pool.getconn())
+            try:
+                return await line.fly(flight)
+            finally:
+                if line.conn.closed or len(self._lines) >= self._most_lines or self.pool.closed:
+                    await self.pool.putconn(line.release())
+                else:
+                    self._lines.append(line)
 
     async def again(self, work: Callable[[], Awaitable[R]], *, tries: int = 5) -> R:
         """Runs one transaction, again when it lost a race for a lock."""
@@ -113,6 +123,20 @@ class Database:
             if not opening.cancelled() and opening.exception() is None:
                 await opening.result().close()
         self._half_open.clear()
+
+
+@contextmanager
+def _failures_mapped() -> Iterator[None]:
+    try:
+        yield
+    except (PoolTimeout, TooManyRequests, PoolClosed) as error:
+        raise EngineUnavailable("The server has no free database connection right now.") from error
+    except (errors.QueryCanceled, psycopg.InterfaceError) as error:
+        raise EngineUnavailable from error
+    except psycopg.OperationalError as error:
+        if isinstance(error, RETRYABLE):
+            raise
+        raise EngineUnavailable from error
 
 
 async def _configure(conn: Connection) -> None:

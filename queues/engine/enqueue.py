@@ -20,6 +20,7 @@ from ..requests import Accepted, NewExecution
 from .arrays import numbers, texts, uuids
 from .combiner import Combiner
 from .database import Connection, Database, Row
+from .flight import Flight
 from .statements import statement
 
 QUEUE_MEMORY = 1.0  # seconds that a queue's declared limit is remembered (for notes only)
@@ -147,24 +148,22 @@ class Enqueuer:
 
     async def _insert_once(self, items: list[_Item]) -> list[Row]:
         requests = [item.request for item in items]
-        async with self._database.connection() as conn:
-            cursor = await conn.execute(
-                statement("enqueue"),
-                {
-                    "ids": uuids(item.id for item in items),
-                    "queues": numbers(item.queue.id for item in items),
-                    "workflows": texts(r.workflow_id for r in requests),
-                    "priorities": numbers(r.priority for r in requests),
-                    "payloads": texts(bytes(r.payload).decode() for r in requests),
-                    "max_attempts": numbers(r.max_attempts or 1 for r in requests),
-                    "keys": texts(r.idempotency_key for r in requests),
-                    "parents": uuids(r.parent.id if r.parent else None for r in requests),
-                    "parent_tokens": uuids(r.parent.token if r.parent else None for r in requests),
-                    "run_ats": texts(_utc(r.run_at) for r in requests),
-                    "delays": numbers(r.delay for r in requests),
-                },
-            )
-            return await cursor.fetchall()
+        flight = Flight()
+        values = {
+            "ids": uuids(item.id for item in items),
+            "queues": numbers(item.queue.id for item in items),
+            "workflows": texts(r.workflow_id for r in requests),
+            "priorities": numbers(r.priority for r in requests),
+            "payloads": texts(bytes(r.payload).decode() for r in requests),
+            "max_attempts": numbers(r.max_attempts or 1 for r in requests),
+            "keys": texts(r.idempotency_key for r in requests),
+            "parents": uuids(r.parent.id if r.parent else None for r in requests),
+            "parent_tokens": uuids(r.parent.token if r.parent else None for r in requests),
+            "run_ats": texts(_utc(r.run_at) for r in requests),
+            "delays": numbers(r.delay for r in requests),
+        }
+        number = flight.add(statement("enqueue"), values)
+        return (await self._database.fly(flight))[number]
 
     async def _known(self, others: list[tuple[int, _Item]]) -> dict[int, Accepted | Conflict]:
         items = [item for _, item in others]

@@ -306,8 +306,7 @@ class Desk:
             statements.claim(flight, [v.taker for v in party.visits], party.queues) if party.queues else None
             for party in parties
         ]
-        async with self._database.connection() as conn:
-            answers = await flight.fly(conn)
+        answers = await self._database.fly(flight)
 
         def rows(number: int | None) -> list[Row]:
             return [] if number is None else answers[number]
@@ -495,8 +494,7 @@ class Desk:
         begun = statements.begin(flight, [visit.taker], lease=self._lease)
         statements.lock_waiting(flight, queue_id, patience=SKIPPED_PATIENCE)
         number = statements.claim(flight, [visit.taker], [queue_id])
-        async with self._database.connection() as conn:
-            answers = await flight.fly(conn)
+        answers = await self._database.fly(flight)
         if not answers[begun]:  # gone meanwhile: its next exchange or heartbeat learns it
             return
         share = shares(answers[number], 1)

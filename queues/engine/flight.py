@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from psycopg import AsyncConnection, errors, pq
 from psycopg.adapt import Transformer
@@ -25,121 +24,141 @@ Row = tuple[Any, ...]
 
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 _FINE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
-
 _names = count(1)
-_prepared: WeakKeyDictionary[AsyncConnection[Row], set[bytes]] = WeakKeyDictionary()
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     name: bytes
     text: bytes  # with $1, $2, …
     parameters: tuple[str, ...]
 
 
 @cache
-def _plan(text: str) -> _Plan:
+def _plan(text: str) -> Plan:
     parameters = tuple(dict.fromkeys(_PLACEHOLDER.findall(text)))
     numbered = _PLACEHOLDER.sub(lambda found: f"${parameters.index(found[1]) + 1}", text)
-    return _Plan(f"polos_{next(_names)}".encode(), numbered.encode(), parameters)
+    return Plan(f"polos_{next(_names)}".encode(), numbered.encode(), parameters)
 
 
 class Flight:
-    """`add` the statements, then `fly` once; the answer of each is found at the number that `add` returned."""
+    """`add` the statements; the answer of each is found at the number that `add` returned."""
 
     def __init__(self) -> None:
-        self._statements: list[tuple[_Plan, list[bytes | None]]] = []
+        self.statements: list[tuple[Plan, list[bytes | None]]] = []
 
     def add(self, text: str, values: Mapping[str, object]) -> int:
         """A statement with named parameters, whose types its own casts tell."""
         plan = _plan(text)
-        self._statements.append((plan, [_encoded(values[name]) for name in plan.parameters]))
-        return len(self._statements) - 1
-
-    async def fly(self, conn: AsyncConnection[Row]) -> list[list[Row]]:
-        """The rows of each statement, after the commit. Raises what psycopg would; then nothing was done, unless
-        the connection was lost, when nobody knows."""
-        pgconn = conn.pgconn
-        known = _prepared.setdefault(conn, set())
-        try:
-            pgconn.enter_pipeline_mode()
-            new = self._send(pgconn, known)
-            results = await _arrive(pgconn)
-            pgconn.exit_pipeline_mode()
-        except BaseException:
-            await conn.close()  # in the middle of a conversation that nobody will end
-            raise
-        return self._read(conn, known, new, results)
-
-    def _send(self, pgconn: Any, known: set[bytes]) -> list[bytes | None]:
-        """What comes back: the name of a statement that is being prepared, None for one that runs."""
-        order: list[bytes | None] = []
-        sent = set(known)
-        for plan, values in self._statements:
-            if plan.name not in sent:
-                pgconn.send_prepare(plan.name, plan.text)
-                sent.add(plan.name)
-                order.append(plan.name)
-            pgconn.send_query_prepared(plan.name, values)
-            order.append(None)
-        pgconn.pipeline_sync()
-        return order
-
-    @staticmethod
-    def _read(
-        conn: AsyncConnection[Row], known: set[bytes], order: list[bytes | None], results: list[Any]
-    ) -> list[list[Row]]:
-        answers: list[list[Row]] = []
-        transformer = Transformer.from_context(conn)
-        failed = next((each for each in results if each.status == pq.ExecStatus.FATAL_ERROR), None)
-        for name, result in zip(order, results, strict=False):
-            if result.status not in _FINE:
-                break
-            if name is not None:
-                known.add(name)
-            elif failed is None:
-                transformer.set_pgresult(result)
-                answers.append(transformer.load_rows(0, result.ntuples, tuple))
-        if failed is not None:
-            raise errors.error_from_result(failed)
-        return answers
+        self.statements.append((plan, [_encoded(values[name]) for name in plan.parameters]))
+        return len(self.statements) - 1
 
 
 def _encoded(value: object) -> bytes | None:
     return None if value is None else str(value).encode()
 
 
-async def _arrive(pgconn: Any) -> list[Any]:
-    """All results of the flight, up to its end."""
-    results: list[Any] = []
-    while True:
-        unsent = pgconn.flush()
-        while not pgconn.is_busy():
-            result = pgconn.get_result()
-            if result is None:
-                if pgconn.status == pq.ConnStatus.BAD:
-                    raise errors.OperationalError(pgconn.get_error_message())
-                continue
-            if result.status == pq.ExecStatus.PIPELINE_SYNC:
-                return results
-            results.append(result)
-        await _wait(pgconn.socket, writing=bool(unsent))
-        pgconn.consume_input()
+class Line:
+    """A connection that does nothing but flights, one at a time: it knows what is prepared on it, and stays
+    registered with the event loop, which costs more than a flight otherwise."""
 
+    def __init__(self, conn: AsyncConnection[Row]) -> None:
+        self.conn = conn
+        self._pgconn = conn.pgconn
+        self._prepared: set[bytes] = set()
+        self._waiter: asyncio.Future[None] | None = None
+        self._registered = False
+        self._unexpected = 0  # wake-ups in a row that nobody waited for
 
-async def _wait(socket: int, *, writing: bool) -> None:
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
+    async def fly(self, flight: Flight) -> list[list[Row]]:
+        """The rows of each statement, after the commit. Raises what psycopg would; then nothing was done, unless
+        the connection was lost, when nobody knows."""
+        try:
+            self._pgconn.enter_pipeline_mode()
+            order = self._send(flight)
+            results = await self._arrive()
+            self._pgconn.exit_pipeline_mode()
+        except BaseException:
+            await self.close()  # in the middle of a conversation that nobody will end
+            raise
+        return self._read(order, results)
 
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
+    def release(self) -> AsyncConnection[Row]:
+        """The connection, for anything else again."""
+        if self._registered:
+            self._registered = False
+            asyncio.get_running_loop().remove_reader(self._pgconn.socket)
+        return self.conn
 
-    loop.add_reader(socket, wake)
-    if writing:
-        loop.add_writer(socket, wake)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(socket)
+    async def close(self) -> None:
+        if not self.conn.closed:
+            await self.release().close()
+
+    def _send(self, flight: Flight) -> list[bytes | None]:
+        """What will come back: the name of a statement that is prepared, None for one that runs."""
+        order: list[bytes | None] = []
+        for plan, values in flight.statements:
+            if plan.name not in self._prepared and plan.name not in order:
+                self._pgconn.send_prepare(plan.name, plan.text)
+                order.append(plan.name)
+            self._pgconn.send_query_prepared(plan.name, values)
+            order.append(None)
+        self._pgconn.pipeline_sync()
+        return order
+
+    async def _arrive(self) -> list[Any]:
+        """All results of the flight, up to its end."""
+        pgconn = self._pgconn
+        results: list[Any] = []
+        while True:
+            unsent = pgconn.flush()
+            while not pgconn.is_busy():
+                result = pgconn.get_result()
+                if result is None:  # the end of one statement
+                    if pgconn.status == pq.ConnStatus.BAD:
+                        raise errors.OperationalError(pgconn.get_error_message())
+                elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+                    return results
+                else:
+                    results.append(result)
+            await self._wait(writing=bool(unsent))
+            pgconn.consume_input()
+
+    async def _wait(self, *, writing: bool) -> None:
+        loop, socket = asyncio.get_running_loop(), self._pgconn.socket
+        self._waiter = loop.create_future()
+        self._unexpected = 0
+        if not self._registered:
+            loop.add_reader(socket, self._wake)
+            self._registered = True
         if writing:
-            loop.remove_writer(socket)
+            loop.add_writer(socket, self._wake)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if writing:
+                loop.remove_writer(socket)
+
+    def _wake(self) -> None:
+        if self._waiter is None:
+            self._unexpected += 1  # the first is a late word of what the last flight has read already
+            if self._unexpected > 1:  # the server says something of its own: the next flight learns it
+                self.release()
+        elif not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _read(self, order: list[bytes | None], results: list[Any]) -> list[list[Row]]:
+        failed = next((each for each in results if each.status == pq.ExecStatus.FATAL_ERROR), None)
+        answers: list[list[Row]] = []
+        transformer = Transformer.from_context(self.conn)
+        for name, result in zip(order, results, strict=False):
+            if result.status not in _FINE:
+                break
+            if name is not None:
+                self._prepared.add(name)
+            elif failed is None:
+                transformer.set_pgresult(result)
+                answers.append(transformer.load_rows(0, result.ntuples, tuple))
+        if failed is not None:
+            raise errors.error_from_result(failed)
+        return answers

@@ -19,8 +19,10 @@ import psycopg
 
 from .database import Database
 from .errors import EngineUnavailable
+from .flight import Flight
 
 CHANNEL = "polos_wake"
+NOTIFY = "select pg_notify(%(channel)s::text, %(payload)s::text)"
 DEBOUNCE = 0.02  # seconds: how long a hint to other servers may wait for company
 MOST_IDS = 500  # ids in one payload; 8,000 bytes are allowed
 
@@ -60,8 +62,9 @@ class Wakes:
             ids = [self._touched.pop() for _ in range(min(MOST_IDS, len(self._touched)))]
             payload = f"queues:{self.server}:{','.join(map(str, ids))}"
             with contextlib.suppress(EngineUnavailable):  # a lost hint: the poll finds it
-                async with self._database.connection() as conn:
-                    await conn.execute("select pg_notify(%s, %s)", (CHANNEL, payload))
+                flight = Flight()
+                flight.add(NOTIFY, {"channel": CHANNEL, "payload": payload})
+                await self._database.fly(flight)
 
     async def listen(self) -> None:
         """Receives hints until cancelled; after every (re)connect the poll has to look for itself."""

@@ -6,20 +6,18 @@ import asyncio
 import logging
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import urlsplit
 
 from ._errors import ServerUnavailable, refused
 from ._json import decode
 from ._settings import Settings
 from ._version import __version__
-
-if TYPE_CHECKING:
-    import aiohttp
+from ._wire import Answer, Broken, TooLong, Wire
 
 logger = logging.getLogger("polos")
 
 MAX_RESPONSE = 256 * 1024 * 1024  # a claim of 1,000 payloads of 256 KiB
-CONNECT_SECONDS = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 LONGEST_RETRY_AFTER = 60.0
 TRY_LATER = (429, 500, 502, 503, 504)
@@ -40,9 +38,8 @@ class Http:
     def __init__(self, settings: Settings) -> None:
         self.api_url = settings.api_url
         self.outages = Outages(settings.api_url)
-        self._base = f"{settings.api_url}/api/v1"
-        self._key = settings.api_key
-        self._session: aiohttp.ClientSession | None = None
+        self._prefix = f"{urlsplit(settings.api_url).path.rstrip('/')}/api/v1"
+        self._wire = Wire(settings.api_url, _headers(settings.api_key), most=MAX_RESPONSE)
 
     async def call(
         self,
@@ -85,47 +82,36 @@ class Http:
 
     async def once(self, method: str, path: str, body: str | None = None, *, timeout: float) -> Any:
         """One try: the decoded answer, RequestRefused or Unreachable."""
-        import aiohttp
-
         try:
-            async with (
-                asyncio.timeout(timeout),
-                self._open().request(
-                    method, self._base + path, data=None if body is None else body.encode(), allow_redirects=False
-                ) as response,
-            ):
-                return self._answer(response, await _read(response))
+            async with asyncio.timeout(timeout):
+                answer = await self._wire.request(
+                    method, self._prefix + path, None if body is None else body.encode()
+                )
         except TimeoutError:
             raise Unreachable(f"gave no answer within {timeout:.0f} s") from None
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise Unreachable(f"has a certificate that is not trusted ({error.certificate_error})") from error
-        except aiohttp.ClientConnectorError as error:
-            raise Unreachable(f"cannot be reached ({error.os_error.strerror or error})") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unreachable(f"broke the connection ({type(error).__name__}: {error})") from error
+        except TooLong as error:
+            raise refused(error.status, f"The server's answer is larger than {MAX_RESPONSE:,} bytes.") from None
+        except Broken as error:
+            raise Unreachable(f"broke the connection ({error})") from error
+        except OSError as error:
+            raise Unreachable(_no_connection(error)) from error
+        return self._read(answer)
 
     async def close(self) -> None:
-        if self._session is not None:
-            session, self._session = self._session, None
-            await session.close()
+        await self._wire.close()
 
-    def _answer(self, response: aiohttp.ClientResponse, content: bytes) -> Any:
-        status = response.status
+    def _read(self, answer: Answer) -> Any:
+        status, content = answer.status, answer.body
         if 200 <= status < 300:
             return _decoded(content) if content else None
         if status in TRY_LATER:
             raise Unreachable(
-                f"answered {status}: {_problem(content, status)[0]}", _seconds(response.headers.get("Retry-After"))
+                f"answered {status}: {_problem(content, status)[0]}", _seconds(answer.headers.get("retry-after"))
             )
         if 300 <= status < 400:
-            location = response.headers.get("Location", "elsewhere")
+            location = answer.headers.get("location", "elsewhere")
             raise refused(status, f"{self.api_url} redirects to {location}: set POLOS_API_URL.")
         raise refused(status, *_problem(content, status))
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
-            self._session = _new_session(self._key)
-        return self._session
 
 
 class Outages:
@@ -161,38 +147,22 @@ def backoff(tries: int, retry_after: float | None = None, *, longest: float | No
     return (retry_after or 0.0) + random.uniform(0, ceiling)
 
 
-def _new_session(key: str | None) -> aiohttp.ClientSession:
-    import aiohttp
-
+def _headers(key: str | None) -> dict[str, str]:
     headers = {
         "Content-Type": "application/json",
         "Accept": "application/json",
         "Accept-Encoding": "identity",  # what is not unpacked cannot be a bomb
         "User-Agent": f"polos-web-sdk/{__version__}",
     }
-    if key:
-        headers["Authorization"] = f"Bearer {key}"
-    return aiohttp.ClientSession(
-        headers=headers,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        # No cap here: a parked request must never make another one wait for a connection.
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-    )
+    return headers | ({"Authorization": f"Bearer {key}"} if key else {})
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    if response.content_length is not None and response.content_length <= MAX_RESPONSE:
-        return await response.read()
-    parts, size = [], 0
-    async for part in response.content.iter_any():
-        size += len(part)
-        if size > MAX_RESPONSE:
-            response.close()
-            raise refused(response.status, f"The server's answer is larger than {MAX_RESPONSE:,} bytes.")
-        parts.append(part)
-    return b"".join(parts)
+def _no_connection(error: OSError) -> str:
+    import ssl
+
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"has a certificate that is not trusted ({error.verify_message})"
+    return f"cannot be reached ({error.strerror or error})"
 
 
 def _decoded(content: bytes) -> Any:

@@ -118,7 +118,7 @@ def _about(options: argparse.Namespace, postgres: cluster.Cluster) -> dict[str, 
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         "python": platform.python_version(),
         "postgresql": postgres.settings(),
-        "versions": {name: _version(name) for name in ("polos-web", *PEERS, "asyncpg", "psycopg", "aiohttp")},
+        "versions": {name: _version(name) for name in ("polos-web", *PEERS, "asyncpg", "psycopg", "httptools")},
         "load at the beginning": _load(),
     }
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +10,8 @@ import psycopg
 import pytest
 
 from queues.engine import Engine, EngineUnavailable
-from queues.engine.database import Connection
 from queues.engine.exchange import Visit
+from queues.engine.flight import Flight, Row
 from queues.requests import Exchange, Finished
 
 from .crew import Crew, engine_on, enqueue, query
@@ -55,22 +53,21 @@ async def test_a_claim_whose_commit_is_unknown_is_repeated(
     crew = await Crew(engine, "c").join(("work", "line"), line=5)
     poll = asyncio.create_task(engine.exchange(crew.id, Exchange(seq=1, capacity=5, wait=2)))
     await asyncio.sleep(0.1)
-    real, orig = engine.database.connection, engine.desk._claim_waiting
+    real, orig = engine.database.fly, engine.desk._claim_waiting
     mine: list[Any] = []
 
-    @asynccontextmanager
-    async def lossy() -> AsyncIterator[Connection]:
-        async with real() as conn:
-            yield conn
+    async def lossy(flight: Flight) -> list[list[Row]]:
+        answers = await real(flight)
         if asyncio.current_task() in mine:
             mine.clear()
             raise EngineUnavailable
+        return answers
 
     async def claim_waiting(visit: Visit, queue_id: int) -> None:
         mine.append(asyncio.current_task())
         await orig(visit, queue_id)
 
-    monkeypatch.setattr(engine.database, "connection", lossy)
+    monkeypatch.setattr(engine.database, "fly", lossy)
     monkeypatch.setattr(engine.desk, "_claim_waiting", claim_waiting)
     with psycopg.connect(dsn) as db:
         db.execute("select id from queues_queue for update")

@@ -48,7 +48,7 @@ def _real(error: type[BaseException], depth: int = 0) -> list[tuple[int, str]]:
 
 
 def test_importing_it_loads_no_server_and_nothing_heavy() -> None:
-    heavy = {"django", "queues", "workflows", "polos_web", "aiohttp", "pydantic", "msgspec", "psycopg", "dotenv"}
+    heavy = {"django", "queues", "workflows", "polos_web", "httptools", "pydantic", "msgspec", "psycopg", "dotenv"}
     code = "import sys, polos; print(','.join(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert heavy.isdisjoint(shown.strip().split(","))
