@@ -310,7 +310,7 @@ class Rollup(models.Model):
 
     A figure of a queue is `1024 * (id % 32) + figure`, with the figures of `queues/rollup.py`. Zeros are left out,
     and so are rows without a figure. Many queues share a row because a row's header and index entry cost more than
-    the figures of a quiet queue.
+    the figures of a quiet queue; for its sake, too, single times need no count.
     """
 
     pk = models.CompositePrimaryKey("seconds", "start", "shard")
@@ -319,6 +319,7 @@ class Rollup(models.Model):
     shard = models.IntegerField()
     cells = ArrayField(models.SmallIntegerField())
     counts = ArrayField(models.IntegerField())  # one for each cell
+    once = ArrayField(models.SmallIntegerField(), default=list)  # cells of histograms that count one
 
     def __str__(self) -> str:
         return f"{self.seconds} s from {self.start}"

@@ -20,6 +20,7 @@ class Migration(migrations.Migration):
                 ('shard', models.IntegerField()),
                 ('cells', django.contrib.postgres.fields.ArrayField(base_field=models.SmallIntegerField(), size=None)),
                 ('counts', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None)),
+                ('once', django.contrib.postgres.fields.ArrayField(base_field=models.SmallIntegerField(), default=list, size=None)),
             ],
         ),
         migrations.CreateModel(

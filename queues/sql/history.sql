@@ -6,6 +6,10 @@ select ((r.start - %(since)s::bigint) / %(step)s::bigint)::int as point, c.cell 
 from unnest(%(seconds)s::int[], %(froms)s::bigint[], %(untils)s::bigint[]) as part (seconds, since, until)
 join queues_rollup r on r.seconds = part.seconds and r.start >= part.since and r.start < part.until
     and r.shard = %(shard)s::int
-cross join lateral unnest(r.cells, r.counts) as c (cell, n)
+cross join lateral (
+    select * from unnest(r.cells, r.counts)
+    union all
+    select cell, 1 from unnest(r.once) as o (cell)
+) as c (cell, n)
 where c.cell >= %(first)s::int and c.cell < %(first)s::int + 1024
 group by 1, 2

@@ -43,9 +43,15 @@ figures as (
     cross join lateral (values (3, line.n), (4, h.n)) as f (figure, n)
     cross join generate_series(%(looks_from)s::bigint, %(until)s::bigint - 10, 10) as s (start)
     where f.n > 0
+),
+cells as (
+    select start, queue_id / 32 as shard, (queue_id %% 32 * 1024 + figure)::smallint as cell, n::int,
+        n = 1 and figure >= 256 as once
+    from figures
 )
-insert into queues_rollup (seconds, start, shard, cells, counts)
-select 10, start, queue_id / 32, array_agg((queue_id %% 32 * 1024 + figure)::smallint), array_agg(n::int)
-from figures
-group by start, queue_id / 32
+insert into queues_rollup (seconds, start, shard, cells, counts, once)
+select 10, start, shard, coalesce(array_agg(cell) filter (where not once), '{}'),
+    coalesce(array_agg(n) filter (where not once), '{}'), coalesce(array_agg(cell) filter (where once), '{}')
+from cells
+group by start, shard
 on conflict do nothing

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 
@@ -53,8 +54,11 @@ def ended(
 
 def figures(seconds: int = 10) -> dict[tuple[int, int], int]:
     """(start, figure of the first queue of its shard) → count."""
-    rows = Rollup.objects.filter(seconds=seconds)
-    return {(row.start, cell % 1024): n for row in rows for cell, n in zip(row.cells, row.counts, strict=True)}
+    counted: dict[tuple[int, int], int] = defaultdict(int)
+    for row in Rollup.objects.filter(seconds=seconds):
+        for cell, n in (*zip(row.cells, row.counts, strict=True), *((cell, 1) for cell in row.once)):
+            counted[row.start, cell % 1024] += n
+    return dict(counted)
 
 
 def mark(until: float) -> None:
