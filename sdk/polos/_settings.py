@@ -38,7 +38,7 @@ def load_settings(*, api_url: str | None = None, api_key: str | None = None) -> 
     return Settings(
         api_url=url,
         api_key=key,
-        worker_name=values.get("POLOS_WORKER_NAME") or _default_worker_name(),
+        worker_name=values.get("POLOS_WORKER_NAME") or default_worker_name(),
         max_concurrent=_whole_number(values.get("POLOS_MAX_CONCURRENT")),
     )
 
@@ -106,7 +106,7 @@ def checked_max_concurrent(value: object) -> int:
     return value
 
 
-def _default_worker_name() -> str:
+def default_worker_name() -> str:
     """Host and script: the same after a restart, different for two programs on one machine."""
     script = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] else ""
     return "/".join(part for part in (socket.gethostname(), script) if part)[:200]

@@ -1,0 +1,48 @@
+"""The command `polos`: serves workflows, starts executions, and shows what queues and executions do."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from .._errors import PolosError
+from .._version import __version__
+from . import cancel, executions, queues, run, worker
+
+COMMANDS = (worker, run, queues, executions, cancel)
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0 done, 1 it failed (and why on stderr), 2 it was called wrongly, 130 Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = asyncio.run(options.command(options))
+    except PolosError as error:
+        print(f"polos: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="polos",
+        description="Workflows on shared, concurrency-limited queues.",
+        epilog="The API key comes from POLOS_API_KEY or from a .env file, never from the command line. "
+        "The server has a command of its own: polos-server.",
+    )
+    parser.add_argument("--version", action="version", version=f"polos {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for each in COMMANDS:
+        command = each.add_to(commands)
+        command.add_argument("--api-url", help="address of the server (default: POLOS_API_URL)")
+        command.set_defaults(command=each.main)
+    return parser

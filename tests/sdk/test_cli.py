@@ -1,0 +1,286 @@
+"""The command `polos`, as people call it: real processes, and a real server where it needs one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polos import DefinitionError, Execution, Invocation, PolosClient, _workflow
+from polos import __version__ as polos_version
+from polos._execution import read_execution
+from polos.cli import main, tables
+from polos.cli.run import in_words
+from polos.cli.worker import find_workflows
+from tests.servers import Server, eventually
+
+SHOP = """
+from __future__ import annotations
+import asyncio, logging
+from polos import Fail, queue, workflow
+
+@workflow(id="cli-double", queue=queue("cli/doubles", concurrency_limit=1))
+async def double(ctx, payload):
+    logging.getLogger("shop").info("doubling")
+    await asyncio.sleep(payload.get("seconds", 0))
+    return {"doubled": 2 * payload["n"]}
+
+@workflow(id="cli-fails", queue="cli/failing")
+async def fails(ctx):
+    raise Fail("out of stock")
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    (tmp_path / "shop.py").write_text(SHOP)
+    return tmp_path
+
+
+def environment(server: Server | None) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("POLOS_")}
+    return kept | {"PYTHON_DOTENV_DISABLED": "1"} | ({"POLOS_API_URL": server.url} if server else {})
+
+
+def polos(
+    *arguments: str, server: Server | None = None, cwd: Path | None = None, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "polos", *arguments], cwd=cwd, env=environment(server), input=given,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@contextmanager
+def serving(shop: Path, server: Server, *arguments: str) -> Iterator[Path]:
+    """`polos worker` while the block runs; its log."""
+    log = shop / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "polos", "worker", *arguments], cwd=shop, env=environment(server),
+            stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        assert eventually(lambda: " serves " in log.read_text(), seconds=20), log.read_text()
+        yield log
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0, log.read_text()
+    finally:
+        process.kill()
+
+
+def test_a_worker_a_run_and_its_result(running_server: Server, shop: Path) -> None:
+    with serving(shop, running_server, "shop:double,fails", "--concurrency", "7", "--name", "cli-worker") as log:
+        done = polos("run", "cli-double", "--payload", '{"n": 21}', server=running_server)
+        assert (done.returncode, json.loads(done.stdout)) == (0, {"doubled": 42})
+        assert done.stderr.splitlines()[0].endswith(" started")
+        (shop / "payload.json").write_text('{"n": 4}')
+        done = polos("run", "cli-double", "--payload", f"@{shop}/payload.json", server=running_server)
+        assert json.loads(done.stdout) == {"doubled": 8}
+        done = polos("run", "cli-double", "--payload", "-", server=running_server, given='{"n": 5}')
+        assert json.loads(done.stdout) == {"doubled": 10}
+        failed = polos("run", "cli-fails", server=running_server)
+        assert (failed.returncode, failed.stdout) == (1, "")
+        assert "failed: Fail: out of stock" in failed.stderr
+        assert "shop.py" in failed.stderr
+    said = log.read_text()
+    assert "Worker cli-worker serves cli-double, cli-fails on cli/doubles, cli/failing" in said
+    assert "up to 7 at once" in said
+    assert re.search(r"INFO shop \[[0-9a-f-]{36} 1\] doubling", said)
+
+
+async def test_who_waits_sees_the_place_in_line(running_server: Server, shop: Path) -> None:
+    with serving(shop, running_server, "shop", "--queues", "cli/doubles"):
+        async with PolosClient(running_server.url) as client:
+            first = await client.invoke("cli-double", {"n": 1, "seconds": 2.5})
+            second = await client.invoke("cli-double", {"n": 1})
+            done = await asyncio.to_thread(
+                polos, "run", "cli-double", "--payload", '{"n": 3}', server=running_server
+            )
+            await asyncio.gather(first.result(10), second.result(10))
+        assert "queued on cli/doubles, place 2 in line" in done.stderr
+        assert json.loads(done.stdout) == {"doubled": 6}
+
+
+def test_what_is_not_waited_for_can_be_cancelled(running_server: Server) -> None:
+    idle = ("run", "cli-nobody", "--queue", "cli/nobody", "--payload", "5")
+    begun = polos(*idle, "--no-wait", "--key", "once", server=running_server)
+    id = begun.stdout.strip()
+    assert polos(*idle, "--no-wait", "--key", "once", server=running_server).stdout.strip() == id
+    late = polos(*idle, "--key", "once", "--timeout", "0.3", server=running_server)
+    assert late.returncode == 124
+    assert f"{id} was there already" in late.stderr
+    assert f"not finished after 0.3 s; it goes on, and `polos cancel {id}` stops it" in late.stderr
+    cancelled = polos("cancel", id, server=running_server)
+    assert (cancelled.returncode, cancelled.stdout) == (0, f"{id} is cancelled\n")
+    unknown = polos("cancel", "nonsense", id, server=running_server)
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("nonsense: ")
+    again = polos(*idle, "--key", "once", server=running_server)
+    assert again.returncode == 1
+    assert "was cancelled" in again.stderr
+
+
+def test_ctrl_c_leaves_the_execution_alone(running_server: Server) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "polos", "run", "cli-nobody", "--queue", "cli/nobody"],
+        env=environment(running_server), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr
+    id = process.stderr.readline().split()[0]
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait(10) == 130
+    assert f"it goes on, and `polos cancel {id}` stops it" in rest
+    assert "Traceback" not in rest
+    assert polos("cancel", id, server=running_server).returncode == 0
+
+
+async def test_queues_and_executions_are_shown(running_server: Server) -> None:
+    async with PolosClient(running_server.url) as client:
+        work = [
+            Invocation(workflow="cli-shown", payload=n, queue_name="cli/shown", queue_concurrency_limit=2)
+            for n in range(3)
+        ]
+        ids = [(await client.start(each)).id for each in work]
+    shown = await asyncio.to_thread(polos, "queues", "--search", "CLI/SHOWN", server=running_server)
+    head, row = shown.stdout.splitlines()
+    assert head.split() == ["QUEUE", "LIMIT", "RUNNING", "WAITING", "SCHEDULED", "OLDEST", "STATE"]
+    assert row.split()[:5] == ["cli/shown", "2", "0", "3", "0"]
+    as_json = await asyncio.to_thread(polos, "queues", "--search", "cli/shown", "--json", server=running_server)
+    assert json.loads(as_json.stdout)[0]["effective_limit"] == 2
+    shown = await asyncio.to_thread(
+        polos, "executions", "--queue", "cli/shown", "--limit", "2", server=running_server
+    )
+    lines = shown.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["ID", ids[2], ids[1]]
+    assert re.search(r"cli-shown +cli/shown +queued +0 of 1 +\d+ s ago$", lines[1])
+    none = await asyncio.to_thread(
+        polos, "executions", "--queue", "cli/shown", "--status", "failed", server=running_server
+    )
+    assert none.stdout == "There are no such executions.\n"
+    done = await asyncio.to_thread(polos, "cancel", *ids, server=running_server)
+    assert done.returncode == 0
+
+
+def test_queues_can_be_watched(running_server: Server) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "polos", "queues", "--watch", "0.1", "--search", "no such queue"],
+        env=environment(running_server), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout and process.stderr
+    assert [process.stdout.readline() for _ in range(3)] == ["There are no queues.\n"] * 3
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130
+    assert process.stderr.read() == ""
+
+
+# -- what cannot be meant ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "COMMAND"),
+        (["run", "x", "--payload", "{"], r"""this is not JSON .* a text needs its quotes too: '"text"'"""),
+        (["run", "x", "--payload", "@missing.json"], "missing.json cannot be read"),
+        (["executions", "--status", "lost"], "invalid choice"),
+        (["executions", "--limit", "0"], "a whole number from 1 to 10,000"),
+        (["queues", "--watch", "never"], "a number of seconds"),
+        (["cancel"], "ID"),
+    ],
+)
+def test_wrong_calls_are_told_in_a_sentence(
+    arguments: Sequence[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert re.search(words, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["worker", "nowhere"], "There is no module nowhere here"),
+        (["worker", "nowhere.else"], "There is no module nowhere.else here"),
+        (["worker", ":double"], "is no module"),
+        (["worker", "json"], "json declares no workflow"),
+        (["worker", "shop:treble"], "shop has no workflow 'treble'. Its workflows: double, fails"),
+        (["worker", "shop", "--queues", "a,cli/doubles"], "on a. Their queues: cli/doubles, cli/failing"),
+        (["worker", "shop", "--concurrency", "0"], "max_concurrent"),
+        (["run", "a b"], "'a b' cannot name a workflow"),
+        (["queues", "--api-url", "ftp://x"], "POLOS_API_URL"),
+    ],
+)
+def test_what_cannot_work_is_told_in_a_sentence(arguments: list[str], words: str, shop: Path) -> None:
+    done = polos(*arguments, cwd=shop)
+    assert done.returncode == 1
+    assert done.stderr.startswith("polos: ")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_in_the_authors_module_is_shown_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import not_installed_anywhere\n")
+    done = polos("worker", "broken", cwd=tmp_path)
+    assert "broken.py" in done.stderr
+    assert "No module named 'not_installed_anywhere'" in done.stderr
+
+
+def test_a_module_brings_what_its_import_declares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cli_parts.py").write_text(SHOP)
+    (tmp_path / "cli_whole.py").write_text("import cli_parts\nfrom cli_parts import double as one\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(_workflow, "_registry", {})
+    assert [each.id for each in find_workflows(["cli_whole"])] == ["cli-double", "cli-fails"]
+    assert [each.id for each in find_workflows(["cli_whole:one", "cli_parts:double"])] == ["cli-double"]
+    assert [each.id for each in find_workflows(["cli_parts"])] == ["cli-double", "cli-fails"]
+    with pytest.raises(DefinitionError, match="declares no workflow"):
+        find_workflows(["cli_parts:"])
+
+
+# -- words and tables ----------------------------------------------------------------------------------
+
+
+def execution_in(status: str, **more: Any) -> Execution:
+    return read_execution({"id": "i", "workflow_id": "w", "queue": "q", "status": status, **more})
+
+
+def test_times_are_short() -> None:
+    words = [tables.duration(seconds) for seconds in (None, 0, 59.9, 60, 3_599, 3_600, 90_061, 172_800)]
+    assert words == ["", "0 s", "59 s", "1 m", "59 m 59 s", "1 h", "1 d 1 h", "2 d"]
+
+
+def test_names_cannot_move_the_cursor() -> None:
+    text = tables.table(("NAME", "N"), [("a\x1b[2Jb", 5), ("longer name here", 12)], right=[1])
+    assert text.splitlines() == [
+        "NAME               N",
+        "a\N{REPLACEMENT CHARACTER}[2Jb             5",
+        "longer name here  12",
+    ]
+
+
+def test_states_are_told_in_words() -> None:
+    assert in_words(execution_in("queued", queue="q", position=3)) == "queued on q, place 3 in line"
+    assert in_words(execution_in("queued", queue="q")) == "queued on q"
+    assert in_words(execution_in("running", queue="q", slot=2, attempt=1, max_attempts=3)) == (
+        "running in slot 2 of q, attempt 1 of 3"
+    )
+    assert in_words(execution_in("cancelling")) == "cancelling"
+    due = in_words(execution_in("scheduled", due_at="2030-01-02T03:04:05+00:00"))
+    assert due == "scheduled for 2030-01-02 03:04:05 UTC"
+
+
+def test_it_tells_its_version() -> None:
+    assert polos("--version").stdout == f"polos {polos_version}\n"
