@@ -3,7 +3,7 @@
 
 const served = Number(document.querySelector("meta[name=server-time]")?.content) || Date.now();
 const { zone, times } = document.documentElement.dataset;
-const timeZone = known(zone);
+export const timeZone = known(zone);
 const ahead = served - Date.now(); // of the server's clock over ours
 
 export const now = () => Date.now() + ahead;

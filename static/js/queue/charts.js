@@ -1,15 +1,15 @@
 // Charts: one crosshair through all of them, by pointer or slider, and zoom by dragging or by Shift, arrows and Enter.
 // The server draws; here only the crosshair, the selection and the words beside the lines change.
 
-import { now } from "../times.js";
+import { now, timeZone } from "../times.js";
 
 const parsed = new WeakMap();
 let drag = null; // { charts, from } in points
 let kept = null; // where the keyboard selection begins
 
-const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
-const exact = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone });
+const exact = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZone });
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone });
 
 function dataOf(charts) {
   if (!parsed.has(charts)) parsed.set(charts, JSON.parse(charts.dataset.points));
@@ -66,7 +66,7 @@ function limitAt(data, at) {
 function moment(data, index) {
   const from = new Date((data.since + index * data.step) * 1000);
   const to = new Date((data.since + (index + 1) * data.step) * 1000);
-  const date = from.toDateString() === new Date(now()).toDateString() ? "" : `${day.format(from)} `;
+  const date = day.format(from) === day.format(new Date(now())) ? "" : `${day.format(from)} `;
   const words = data.step < 60 ? exact : clock;
   return `${date}${words.format(from)} – ${words.format(to)}`;
 }

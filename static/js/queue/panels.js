@@ -1,5 +1,5 @@
 // Parts of a page that are fetched again on their own, slower or faster than the rest: [data-src][data-every].
-// They are replaced like every live region: not while somebody points at them or has the focus in them.
+// Not while somebody points at them or has the focus in them: that would be asked for in vain.
 
 import { applyDocument } from "../regions.js";
 
@@ -10,11 +10,13 @@ async function look() {
   for (const panel of document.querySelectorAll("[data-src][data-every]")) {
     const src = panel.dataset.src;
     if (!asked.has(src)) asked.set(src, Date.now());
-    if (Date.now() - asked.get(src) < panel.dataset.every * 1000) continue;
+    if (Date.now() - asked.get(src) < panel.dataset.every * 1000 || attended(panel)) continue;
     asked.set(src, Date.now());
     await fetchAgain(panel.id, src);
   }
 }
+
+const attended = (panel) => panel.matches(":hover") || panel.contains(document.activeElement);
 
 async function fetchAgain(id, src) {
   try {
