@@ -32,7 +32,7 @@ from ._queue import NOT_GIVEN, MaybeLimit
 from ._replay import Place, Replay, shown
 from ._running import Run, current, error_info
 from ._seconds import seconds_of
-from ._tries import ONCE, Tries, take_tries
+from ._tries import ONCE, Tries, is_async, take_tries
 from ._typing import UNTYPED, Shape, result_shape
 from ._workflow import Workflow
 
@@ -306,7 +306,7 @@ class Step:
             raise StepTimeout(f"Step {key!r} took longer than {seconds:g} s") from error
 
     async def _call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if inspect.iscoroutinefunction(function):
+        if is_async(function):
             return await function(*args, **kwargs)
         value = await self._tools.threads.run(function, *args, **kwargs)
         return await value if inspect.isawaitable(value) else value

@@ -38,6 +38,13 @@ def take_tries(key: str, function: Callable[..., Any], kwargs: dict[str, Any]) -
         raise StepError(f"Step {key!r}: {error}") from error
 
 
+def is_async(function: Callable[..., Any]) -> bool:
+    """Also for an object that is called: calling it in a thread would only make the coroutine there."""
+    if inspect.iscoroutinefunction(function):
+        return True
+    return inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004  # it is not asked whether
+
+
 def _ambiguous(function: Callable[..., Any], options: dict[str, Any]) -> str | None:
     try:
         names = options.keys() & inspect.signature(function).parameters.keys()
@@ -63,6 +70,6 @@ def _tries(options: dict[str, Any], function: Callable[..., Any]) -> Tries:
 def _timeout(value: Any, function: Callable[..., Any]) -> float | None:
     if value is None:
         return None
-    if not inspect.iscoroutinefunction(function):
+    if not is_async(function):
         raise ValueError("step_timeout needs an async function: nobody can stop a thread")
     return seconds_of(value, what="step_timeout")

@@ -6,7 +6,9 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from ._errors import BadSignature, PayloadInvalid
 
@@ -48,10 +50,25 @@ UNTYPED = Shape(EMPTY)
 
 def result_shape(function: Callable[..., Any]) -> Shape:
     """The shape of what `function` returns. Where nobody can tell, the JSON value stays as it is."""
+    owner = getattr(function, "__func__", function)  # a bound method is made anew for each call
     try:
-        return shape_or_untyped(resolve(_return_annotation(function), function=function))
+        return _shapes[owner]
+    except (KeyError, TypeError):
+        return _found_shape(function, owner)
+
+
+# Kept for as long as the function lives: pydantic takes longer to understand an annotation than to use it.
+_shapes: WeakKeyDictionary[Any, Shape] = WeakKeyDictionary()
+
+
+def _found_shape(function: Callable[..., Any], owner: Any) -> Shape:
+    try:
+        shape = shape_or_untyped(resolve(_return_annotation(function), function=function))
     except (NameError, TypeError, AttributeError, SyntaxError):
-        return UNTYPED
+        return UNTYPED  # not kept: a name may be defined later
+    with suppress(TypeError):  # what cannot be hashed or referred to weakly
+        _shapes[owner] = shape
+    return shape
 
 
 def shape_or_untyped(annotation: Any) -> Shape:

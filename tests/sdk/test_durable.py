@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from polos import ExecutionFailed, PolosClient
+from polos import (
+    Context,
+    ExecutionFailed,
+    Fail,
+    Outcome,
+    Polos,
+    PolosClient,
+    RetryPolicy,
+    Throttled,
+    workflow,
+)
 from tests import servers
 from tests.acceptance.fleet import WorkerProcess, launch
 from tests.servers import Server
@@ -39,6 +50,31 @@ def worker(server: Server, tmp_path: Path, version: str = "old", name: str = "w"
         yield started
     finally:
         started.stop()
+
+
+async def test_attempts_on_a_real_server_follow_what_the_error_says(running_server: Server) -> None:
+    ended: list[tuple[int, bool, float]] = []
+
+    def note(ctx: Context, outcome: Outcome) -> None:
+        ended.append((ctx.attempt, outcome.will_retry, time.monotonic()))
+
+    @workflow(id="throttled", retries=3, timeout=0.3, on_end=note, retry_policy=RetryPolicy(base_delay=0.1))
+    async def throttled(ctx: Context) -> str:
+        if ctx.attempt == 1:
+            raise Throttled(retry_after=0.7)
+        if ctx.attempt == 2:
+            await asyncio.sleep(30)
+        raise Fail("never again")
+
+    async with Polos([throttled], api_url=running_server.url) as polos:
+        with pytest.raises(ExecutionFailed, match="Fail: never again") as caught:
+            await polos.run(throttled, timeout=30)
+    assert caught.value.execution is not None
+    assert caught.value.execution.attempt == 3
+    (first, second, third) = ended
+    assert [each[:2] for each in ended] == [(1, True), (2, True), (3, False)]
+    assert second[2] - first[2] >= 0.7 + 0.3
+    assert third[2] - second[2] < 5
 
 
 def record(tmp_path: Path) -> Counter[tuple[str, int]]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import threading
 import time
 from typing import Any
 
@@ -10,10 +11,15 @@ import pytest
 from pydantic import BaseModel
 
 from polos import Context, Fail, Retry, StepTimeout, Throttled, workflow
+from polos._typing import UNTYPED, result_shape
 
 from .fake_server import FakeServer
 from .test_steps import twice
 from .test_worker import working
+
+
+class Part(BaseModel):
+    n: int
 
 
 class Failing:
@@ -148,6 +154,49 @@ async def test_a_timeout_is_an_error_of_its_own(server: FakeServer) -> None:
         "StepTimeout: Step 'slow' took longer than 0.05 s", "TimeoutError: of the database",
     ]  # fmt: skip
     assert issubclass(StepTimeout, TimeoutError)
+
+
+async def test_an_object_that_is_called_may_be_async(server: FakeServer) -> None:
+    class Slow:
+        async def __call__(self) -> str:
+            await asyncio.sleep(0.01)
+            return threading.current_thread().name
+
+    async def body(ctx: Context) -> Any:
+        return await ctx.step.run("a", Slow(), step_timeout=5)
+
+    assert (await once(server, body))["result"] == threading.main_thread().name
+
+
+async def test_results_of_methods_are_typed_too(server: FakeServer) -> None:
+    class Shop:
+        def part(self) -> Part:
+            return Part(n=1)
+
+        @classmethod
+        async def parts(cls) -> list[Part]:
+            return [Part(n=2)]
+
+    async def body(ctx: Context) -> str:
+        return repr([await ctx.step.run("a", Shop().part), await ctx.step.run("b", Shop.parts)])
+
+    assert (await once(server, body))["result"] == "[Part(n=1), [Part(n=2)]]"
+
+
+def test_an_annotation_is_understood_once() -> None:
+    def parts() -> list[Part]:
+        return []
+
+    def later() -> NotYet:  # type: ignore[name-defined]  # noqa: F821
+        return None
+
+    assert result_shape(parts) is result_shape(parts)
+    assert result_shape(later) is UNTYPED
+    later.__globals__["NotYet"] = Part
+    try:
+        assert result_shape(later).load({"n": 1}, "it") == Part(n=1)
+    finally:
+        del later.__globals__["NotYet"]
 
 
 async def one(**kwargs: Any) -> Any:
@@ -314,8 +363,14 @@ async def test_a_step_that_the_workflow_gives_up_leaves_a_trace(server: FakeServ
     assert server.steps[execution["id"], "slow"]["error"]["type"] == "CancelledError"
 
 
-class Part(BaseModel):
-    n: int
+async def test_a_step_is_kept_though_its_workers_key_may_not_read_steps(server: FakeServer) -> None:
+    async def body(ctx: Context) -> Any:
+        server.fail(f"{ctx.execution_id}/steps", status=403, detail="This key is for work only.")
+        return await ctx.step.run("a", lambda: 7)
+
+    server.fail("/steps", after=True)  # the reply is lost, so the step is saved again: a repeat
+    execution = await once(server, body)
+    assert (execution["status"], execution["result"]) == ("completed", 7)
 
 
 async def test_a_result_that_no_longer_fits_names_key_and_line(server: FakeServer) -> None:
