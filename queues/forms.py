@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from . import words
+from . import bulk, words
 from .access import Role
 from .gauges import Gauge
 from .requests import MAX_LIMIT
@@ -17,6 +18,7 @@ from .requests import MAX_LIMIT
 LASTS = (
     ("", "until someone changes it"),
     ("900", "15 minutes"),
+    ("1800", "30 minutes"),
     ("3600", "1 hour"),
     ("14400", "4 hours"),
     ("86400", "1 day"),
@@ -83,6 +85,34 @@ class ResumeForm(forms.Form):
     expected_version = forms.IntegerField(min_value=0, required=False)
 
 
+class _SeenField(forms.CharField):
+    """The queues that a dialog showed, each in the version that it showed."""
+
+    def clean(self, value: Any) -> list[bulk.Seen]:
+        seen = bulk.read(super().clean(value))
+        if not seen:
+            raise forms.ValidationError("This form does not say which queues it means: open it again.")
+        return seen
+
+
+class _Many(forms.Form):
+    seen = _SeenField()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        for problem in self.errors.pop("seen", ()):  # there is no input beside which it could be shown
+            self.add_error(None, problem)
+        return cleaned
+
+
+class ManyPauseForm(_Many, _Timed):
+    pass
+
+
+class ManyResumeForm(_Many, ResumeForm):
+    pass
+
+
 class InviteForm(forms.Form):
     username = forms.CharField(max_length=150, validators=[get_user_model().username_validator])
     role = forms.ChoiceField(choices=[(role.value, role.value) for role in Role], initial=Role.VIEWER.value)
@@ -125,9 +155,37 @@ def consequence_of_pause(gauge: Gauge) -> str:
 
 
 def consequence_of_resume(gauge: Gauge) -> str:
-    held = gauge.held
-    free = gauge.waiting if gauge.limit is None else max(0, gauge.limit - held)
-    return _starts(gauge, min(gauge.waiting, free))
+    return _starts(gauge, min(gauge.waiting, _room(gauge)))
+
+
+def consequence_of_pauses(affected: Sequence[Gauge], others: int) -> str:
+    """`others` are in the scope too, and paused already."""
+    if not affected:
+        return "They are paused already: nothing would change." if others else "No queue is chosen."
+    held, waiting = sum(gauge.held for gauge in affected), sum(gauge.waiting for gauge in affected)
+    running = f"{_are(held)} running and will finish, none is killed." if held else "Nothing runs in them now."
+    wait = f" {_waiting(waiting)} until they are resumed, and what arrives meanwhile, in order."
+    stay = f" {_are(others)} paused already and keep{'s' if others == 1 else ''} reason and end." if others else ""
+    return f"{running}{wait}{stay} It can be undone: resume them together."
+
+
+def consequence_of_resumptions(affected: Sequence[Gauge], others: int) -> str:
+    """`others` are in the scope too, and not paused."""
+    if not affected:
+        return "None of them is paused: nothing would change." if others else "No queue is chosen."
+    waiting = sum(gauge.waiting for gauge in affected)
+    starting = sum(min(gauge.waiting, _room(gauge)) for gauge in affected)
+    starts = f"{_waiting(waiting)}; at most {starting:,} can start at once." if waiting else "Nothing waits."
+    stay = f" {_are(others)} not paused, and nothing changes there." if others else ""
+    return f"{starts}{stay}"
+
+
+def _room(gauge: Gauge) -> int:
+    return gauge.waiting if gauge.limit is None else max(0, gauge.limit - gauge.held)
+
+
+def _waiting(number: int) -> str:
+    return f"{words.counted(number, 'execution')} {'waits' if number == 1 else 'wait'}"
 
 
 def _starts(gauge: Gauge, number: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.urls import reverse
@@ -74,7 +75,7 @@ def entries(text: str, *, here: str, user: Any) -> list[Entry]:
     queues = _known(user, here)
     verb = next((verb for verb in VERBS if words and verb.word == words[0]), None)
     if verb and may(user, verb.needs):
-        return list(_acts(verb, _ranked(queues, words[1:], here)))[:MOST_ACTIONS]
+        return [*_acts(verb, _ranked(queues, words[1:], here))][:MOST_ACTIONS] + _many(verb, words[1:])
     found = [*_executions(text.strip())]
     if not words:
         found += _here(queues, here, user)
@@ -115,6 +116,17 @@ def _acts(verb: _Verb, queues: Iterable[_Known]) -> Iterator[Entry]:
         if verb.fits(queue):
             address = reverse(verb.route, args=[queue.name])
             yield Entry("action", verb.said.format(queue.name), address, dialog=True)
+
+
+def _many(verb: _Verb, words: list[str]) -> list[Entry]:
+    """The same verb for all that the text finds."""
+    routes = {"pause": "pauses", "resume": "resumptions"}
+    if verb.word not in routes:
+        return []
+    search = " ".join(words)
+    label = f"{verb.word.capitalize()} all queues{f' that match “{search}”' if search else ''}…"
+    address = reverse(routes[verb.word]) + "?" + urlencode({"all": 1, "search": search})
+    return [Entry("action", label, address, dialog=True)]
 
 
 def _here(queues: Iterable[_Known], here: str, user: Any, words: Iterable[str] = ()) -> list[Entry]:

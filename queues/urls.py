@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from .views import accounts, executions, help, history, limits, list, palette, people, queues, workers
+from .views import accounts, bulk, executions, help, history, limits, list, palette, people, queues, workers
 
 queue_urls = [
     path("", list.list_queues, name="queues"),
@@ -14,6 +14,8 @@ queue_urls = [
     path("lanes/<path:name>", history.show_lanes, name="lanes"),
     path("limits/<path:name>", limits.limit, name="limit"),
     path("pauses/<path:name>", limits.pause, name="pause"),
+    path("pauses", bulk.pauses, name="pauses"),
+    path("resumptions", bulk.resumptions, name="resumptions"),
     path("favourites/<path:name>", list.favourite, name="favourite"),
 ]
 

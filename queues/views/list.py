@@ -32,7 +32,8 @@ class Row:
     cells: dict[str, SafeString]
     kept: bool
     group: Group | None
-    toggle: str  # the query that folds or unfolds the group
+    toggle: str = ""  # the query that folds or unfolds the group
+    scope: str = ""  # the query that says which queues are in it
 
 
 @require_safe
@@ -76,9 +77,12 @@ def favourite(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def _row(request: HttpRequest, view: View, line: Line, kept: Collection[int]) -> Row:
-    if isinstance(line, Group):
-        return Row(None, fragments.render_group(line), False, line, _toggled(request, view, line))
-    return Row(line, fragments.render_gauge(line), line.id in kept, None, "")
+    if not isinstance(line, Group):
+        return Row(line, fragments.render_gauge(line), line.id in kept, None)
+    scope = urlencode(
+        {"group": line.prefix, **({"search": view.search} if view.search else {}), "show": view.show}
+    )
+    return Row(None, fragments.render_group(line), False, line, _toggled(request, view, line), scope)
 
 
 def _toggled(request: HttpRequest, view: View, group: Group) -> str:

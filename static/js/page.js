@@ -8,3 +8,4 @@ import "./keys.js";
 import "./palette.js";
 import "./live.js";
 import "./held.js";
+import "./picks.js";

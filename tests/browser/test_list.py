@@ -112,3 +112,43 @@ def test_a_queue_that_a_search_brings_back_shows_what_happened_meanwhile(open_pa
     limits.change_limit(queue="aaa", limit=8, reason="x", actor="ana", through=Change.Through.REST)
     expect(page.locator(f"#q-{queue.id}-gauge")).to_have_text("0/8", timeout=3000)
     expect(page.locator("#live")).to_have_text(re.compile("^live"))
+
+
+def test_a_selection_is_paused_and_stays_ticked_while_the_list_changes(open_page: OpenPage) -> None:
+    one, two, three = (make_queue(name) for name in ("aaa", "bbb", "ccc"))
+    page = open_page(as_="jonas")
+    is_live(page)
+    page.get_by_label("Tick aaa").check()
+    page.get_by_label("Tick ccc").click(modifiers=["Shift"])
+    expect(page.locator("#picked")).to_contain_text("3 ticked")
+    page.get_by_label("Tick ccc").uncheck()
+    make_execution(three, waited=500)  # ccc belongs first now, but somebody is choosing
+    page.mouse.move(5, 5)
+    page.evaluate("document.activeElement.blur()")
+    expect(page.locator("#held")).to_have_text("1 change waiting", timeout=8000)
+    page.keyboard.press("u")
+    expect(page.locator("tbody tr").first).to_have_id(f"q-{three.id}")
+    expect(page.get_by_label("Tick bbb")).to_be_checked()
+    page.keyboard.press("p")
+    expect(page.get_by_role("heading", name="Pause 2 queues")).to_be_visible()
+    page.get_by_label("Reason").fill("failover")
+    page.get_by_role("button", name="Pause 2", exact=True).click()
+    expect(page.locator("#toasts")).to_have_text("2 queues are paused.")
+    expect(page.locator("#picked")).not_to_be_visible()
+    expect(page.get_by_role("link", name="Resume… aaa")).to_be_visible()
+    for queue in (one, two, three):
+        queue.refresh_from_db()
+    assert (one.paused, two.paused, three.paused) == (True, True, False)
+
+
+def test_ticking_works_without_javascript(open_page: OpenPage) -> None:
+    make_queue("aaa")
+    make_queue("bbb")
+    page = open_page(as_="jonas", scripts=False)
+    page.get_by_label("Tick bbb").check()
+    page.get_by_role("button", name="Pause ticked…").click()
+    page.get_by_label("Reason").fill("failover")
+    page.get_by_role("button", name="Pause 1").click()
+    expect(page.get_by_text("1 queue is paused.")).to_be_visible()
+    expect(page.get_by_text("paused by jonas: “failover”")).to_be_visible()
+    assert "csrf" not in page.url
