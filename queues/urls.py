@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from .views import accounts, bulk, executions, help, history, limits, list, palette, people, queues, workers
+from .views import accounts, bulk, executions, help, history, limits, list, palette, people, queues, trail, workers
 
 queue_urls = [
     path("", list.list_queues, name="queues"),
@@ -12,6 +12,7 @@ queue_urls = [
     path("charts/<path:name>", history.show_charts, name="charts"),
     path("history/<path:name>", history.show_table, name="history"),
     path("lanes/<path:name>", history.show_lanes, name="lanes"),
+    path("trail", trail.list_changes, name="trail"),
     path("limits/<path:name>", limits.limit, name="limit"),
     path("pauses/<path:name>", limits.pause, name="pause"),
     path("pauses", bulk.pauses, name="pauses"),

@@ -27,6 +27,10 @@ ADMINS = (SIGN_IN, NO, NO, NO, YES)
 MATRIX = {
     ("get", ""): VIEWERS,
     ("get", "queues/<path:name>"): VIEWERS,
+    ("get", "charts/<path:name>"): VIEWERS,
+    ("get", "history/<path:name>"): VIEWERS,
+    ("get", "lanes/<path:name>"): VIEWERS,
+    ("get", "trail"): VIEWERS,
     ("get", "limits/<path:name>"): ADMINS,
     ("post", "limits/<path:name>"): ADMINS,
     ("get", "pauses/<path:name>"): OPERATORS,

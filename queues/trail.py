@@ -1,0 +1,74 @@
+"""The trail: every change of a limit or a pause, newest first, searchable. Nothing here writes or locks."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from django.db.models import Q
+
+from .models import Change
+
+PAGE_SIZE = 50
+MOST_WORDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Empty = all. Every word of `search` is in the queue's name, in who or in why; `queue` is a whole name."""
+
+    search: str = ""
+    queue: str = ""
+    kind: str = ""
+    through: str = ""
+
+    def as_query(self) -> dict[str, str]:
+        said = {"search": self.search, "queue": self.queue, "kind": self.kind, "through": self.through}
+        return {name: value for name, value in said.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page of the list begins: after this change."""
+
+    at: dt.datetime
+    id: int
+
+    def __str__(self) -> str:
+        return f"{self.at.timestamp():.6f}-{self.id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Place | None:
+        seconds, _, id = text.partition("-")
+        try:
+            return cls(dt.datetime.fromtimestamp(float(seconds), dt.UTC), int(id[:18]))
+        except (ValueError, OverflowError, OSError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    changes: list[Change]
+    next: Place | None
+
+
+def changes(filters: Filters, after: Place | None = None) -> Page:
+    found = Change.objects.select_related("queue").filter(_matching(filters))
+    if after:
+        found = found.filter(Q(at__lt=after.at) | Q(at=after.at, id__lt=after.id))
+    some = list(found[: PAGE_SIZE + 1])
+    last = some[PAGE_SIZE - 1] if len(some) > PAGE_SIZE else None
+    return Page(some[:PAGE_SIZE], Place(last.at, last.id) if last else None)
+
+
+def _matching(filters: Filters) -> Q:
+    wanted = Q()
+    for word in filters.search.split()[:MOST_WORDS]:
+        wanted &= Q(queue__name__icontains=word) | Q(actor__icontains=word) | Q(reason__icontains=word)
+    if filters.queue:
+        wanted &= Q(queue__name=filters.queue)
+    if filters.kind:
+        wanted &= Q(kind=filters.kind)
+    if filters.through:
+        wanted &= Q(through=filters.through)
+    return wanted
