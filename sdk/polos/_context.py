@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from asyncio import _get_running_loop
 
 from ._client import PolosClient
 from ._clock import CLOCK, Clock
+from ._errors import StepError
 from ._logs import mark_log_records
 from ._running import Run, current
 from ._step import Step
@@ -103,6 +105,15 @@ class Context:
 
     @property
     def step(self) -> Step:
+        """Its steps. StepError in a sync function, which could not await them."""
+        if _get_running_loop() is None:
+            raise StepError(
+                f"{self.workflow_id} asks for a step in a thread, where nobody can await it: declare it with "
+                "async def. What is slow and sync can be a step of that"
+            )
         if self._step is None:
-            self._step = Step(self._run, self._tools)
+            self._step = self._new_step()
         return self._step
+
+    def _new_step(self) -> Step:
+        return Step(self._run, self._tools)

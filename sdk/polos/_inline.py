@@ -301,11 +301,8 @@ class _Context(Context):
         super().__init__(run, tools)
         self._inline = inline
 
-    @property
-    def step(self) -> Step:
-        if self._step is None:
-            self._step = _Step(self._run, self._tools, self._inline)
-        return self._step
+    def _new_step(self) -> Step:
+        return _Step(self._run, self._tools, self._inline)
 
 
 class _Step(Step):

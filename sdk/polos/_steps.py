@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from typing import Any
 
 from ._errors import Conflict, Invalid, RequestRefused, TooLarge
@@ -27,7 +28,8 @@ class StepSaver:
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append((step, future))
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._send_all())
+            # Without the variables of the execution that happens to come first: it saves for all of them.
+            self._task = asyncio.create_task(self._send_all(), context=Context())
         return future
 
     def close(self) -> None:

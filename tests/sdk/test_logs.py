@@ -77,6 +77,21 @@ async def test_records_say_in_which_execution_and_attempt_they_were_made(
     ]
 
 
+async def test_what_the_worker_says_for_all_is_not_said_in_the_name_of_one(
+    server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    @workflow(id="steps")
+    async def steps(ctx: Context) -> None:
+        await ctx.step.run("a", int)
+
+    async with working(steps):
+        server.fail("/steps", detail="The database is away.")
+        execution = await server.add("steps")
+        await server.until(lambda: execution["status"] == "completed")
+    (told,) = [each for each in caplog.records if "The database is away" in each.getMessage()]
+    assert vars(told)["polos_execution"] == "-"
+
+
 async def test_executions_side_by_side_are_kept_apart(server: FakeServer, records: list[Any]) -> None:
     @workflow(id="logs")
     async def logs(ctx: Context, payload: int) -> None:

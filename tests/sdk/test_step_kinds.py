@@ -156,6 +156,18 @@ async def test_a_timeout_is_an_error_of_its_own(server: FakeServer) -> None:
     assert issubclass(StepTimeout, TimeoutError)
 
 
+async def test_a_sync_workflow_that_asks_for_a_step_is_told_why_not(server: FakeServer) -> None:
+    @workflow(id="sync")
+    def in_a_thread(ctx: Context) -> None:
+        ctx.step.run("a", int)  # type: ignore[unused-coroutine]
+
+    async with working(in_a_thread):
+        execution = await server.add("sync")
+        await server.until(lambda: execution["status"] == "failed")
+    assert execution["error"]["type"] == "StepError"
+    assert "sync asks for a step in a thread" in execution["error"]["message"]
+
+
 async def test_an_object_that_is_called_may_be_async(server: FakeServer) -> None:
     class Slow:
         async def __call__(self) -> str:

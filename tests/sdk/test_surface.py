@@ -54,6 +54,15 @@ def test_importing_it_loads_no_server_and_nothing_heavy() -> None:
     assert heavy.isdisjoint(shown.strip().split(","))
 
 
+def test_importing_it_takes_little_time() -> None:
+    """In seconds of the processor, so that what else the machine does counts as little as can be."""
+    code = "import time; began = time.process_time(); import polos; print(time.process_time() - began)"
+    tries = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)
+    ]
+    assert min(float(each.stdout) for each in tries) < 0.15
+
+
 def test_it_is_marked_as_typed() -> None:
     assert (SDK / "polos" / "py.typed").is_file()
 
