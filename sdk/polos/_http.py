@@ -20,7 +20,7 @@ logger = logging.getLogger("polos")
 MAX_RESPONSE = 256 * 1024 * 1024  # a claim of 1,000 payloads of 256 KiB
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 LONGEST_RETRY_AFTER = 60.0
-TRY_LATER = (429, 500, 502, 503, 504)
+TRY_LATER = (408, 429, 500, 502, 503, 504)  # 408: proxies say it on a kept connection before they close it
 
 
 class Unreachable(Exception):

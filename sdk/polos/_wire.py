@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 45.0  # servers close after 60: a connection is not used when it may be closing
+MAX_HEAD_BYTES = 64 * 1024
 _NO_BODY = (204, 304)
 
 
@@ -53,22 +54,26 @@ class Wire:
         self._idle: list[_Connection] = []
         self._busy: set[_Connection] = set()
         self._tls: ssl.SSLContext | None = None
+        self._closes = 0
 
     async def request(self, method: str, path: str, body: bytes | None) -> Answer:
         """Raises OSError when there is no connection, Broken when it ends early, TooLong, and ssl's errors."""
         content = b"" if body is None else body
         length = "" if body is None and method == "GET" else f"Content-Length: {len(content)}\r\n"
         data = f"{method} {path} HTTP/1.1\r\n{self._head}{length}\r\n".encode("latin-1") + content
-        while (kept := self._kept()) is not None:
+        closes = self._closes
+        if (kept := self._kept()) is not None:
             try:
                 return await self._on(kept, data)
             except Broken as error:
                 # Closed by the server while we wrote. Every request of ours may be sent twice.
-                if not error.untouched:
+                if not error.untouched or self._closes != closes:
                     raise
         return await self._on(await self._connect(), data)
 
     async def close(self) -> None:
+        """Ends what is under way. A request that is made later opens connections again."""
+        self._closes += 1
         for connection in [*self._idle, *self._busy]:
             connection.abort()
         self._idle.clear()
@@ -97,7 +102,7 @@ class Wire:
         return None
 
     async def _connect(self) -> _Connection:
-        loop = asyncio.get_running_loop()
+        loop, closes = asyncio.get_running_loop(), self._closes
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, connection = await loop.create_connection(
@@ -105,6 +110,9 @@ class Wire:
                 )
         except TimeoutError:
             raise ConnectionError(f"no connection within {CONNECT_SECONDS:.0f} s") from None
+        if self._closes != closes:
+            connection.abort()
+            raise Broken("it was closed")
         return connection
 
     def _context(self) -> ssl.SSLContext | None:
@@ -126,11 +134,15 @@ class _Connection(asyncio.Protocol):
         self.since = 0.0  # when the last answer was complete
         self.usable = True
         self._touched = self._complete_at_the_end = False
+        self._received, self._bound = 0, MAX_HEAD_BYTES  # bytes of the answer, and how many it may have so far
 
     async def request(self, data: bytes) -> Answer:
+        if not self.usable:  # it ended, or the server spoke first, before anything was asked
+            raise Broken("it was closed", untouched=True)
         self._loop = asyncio.get_running_loop()
         self._future = self._loop.create_future()
         self._touched = self._complete_at_the_end = False
+        self._received, self._bound = 0, MAX_HEAD_BYTES
         self._transport.write(data)
         return await self._future
 
@@ -148,7 +160,7 @@ class _Connection(asyncio.Protocol):
         self._parser = HttpResponseParser(self)
 
     def data_received(self, data: bytes) -> None:
-        from httptools import HttpParserError
+        from httptools import HttpParserError, HttpParserUpgrade
 
         if self._future is None or self._future.done():  # nobody asked: what comes next could not be trusted
             self.abort()
@@ -156,8 +168,11 @@ class _Connection(asyncio.Protocol):
         self._touched = True
         try:
             self._parser.feed_data(data)
-        except HttpParserError as error:
+        except (HttpParserError, HttpParserUpgrade) as error:
             self._fail(Broken(f"the answer is not HTTP: {error}"))
+        self._received += len(data)
+        if self._received > self._bound:
+            self._fail(Broken("the answer has a head without end"))
 
     def connection_lost(self, error: Exception | None) -> None:
         self.usable = False
@@ -171,6 +186,8 @@ class _Connection(asyncio.Protocol):
     # -- httptools ---------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        if self._future is None or self._future.done():  # behind the answer: the next one could not be trusted
+            self.abort()
         self._headers: dict[str, str] = {}
         self._parts: list[bytes] = []
         self._size = 0
@@ -180,8 +197,11 @@ class _Connection(asyncio.Protocol):
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        known = "content-length" in self._headers or "transfer-encoding" in self._headers
-        self._complete_at_the_end = not known and self._parser.get_status_code() not in _NO_BODY
+        status = self._parser.get_status_code()
+        if status >= 200:
+            known = "content-length" in self._headers or "transfer-encoding" in self._headers
+            self._complete_at_the_end = not known and status not in _NO_BODY
+            self._bound = MAX_HEAD_BYTES + 2 * self._most  # `on_body` counts the body, this what is around it
 
     def on_body(self, part: bytes) -> None:
         self._size += len(part)
@@ -204,7 +224,7 @@ class _Connection(asyncio.Protocol):
             body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             self._future.set_result(Answer(self._parser.get_status_code(), self._headers, body))
             if not self.usable:
-                self._transport.close()
+                self.abort()
 
     def _fail(self, error: Exception) -> None:
         if self._future is not None and not self._future.done():
