@@ -6,14 +6,14 @@ with ended as (
     select q.id as queue_id, e.*
     from queues_queue q
     cross join lateral (
-        select floor(extract(epoch from x.finished_at) / 10)::bigint * 10 as start,
+        select floor(date_part('epoch', x.finished_at) / 10)::bigint * 10 as start,
             case x.status when 'completed' then 0 when 'failed' then 1 else 2 end as outcome,
             -- The step of each time. `least` and `greatest` pass over nulls, so those are kept away from them.
             case when x.attempt = 1 and x.claimed_at is not null then least(255, 1 + floor(
-                ln(greatest(extract(epoch from x.claimed_at - x.enqueued_at), 0.00095)::float8 / 0.001) / ln(1.1)
+                ln(greatest(date_part('epoch', x.claimed_at - x.enqueued_at) * 1000, 0.95)) / ln(1.1::float8)
             )) end as wait_step,
             case when x.released_at is not null and x.claimed_at is not null then least(255, 1 + floor(
-                ln(greatest(extract(epoch from x.released_at - x.claimed_at), 0.00095)::float8 / 0.001) / ln(1.1)
+                ln(greatest(date_part('epoch', x.released_at - x.claimed_at) * 1000, 0.95)) / ln(1.1::float8)
             )) end as run_step
         from queues_execution x
         where x.queue_id = q.id and x.finished_at is not null
@@ -23,14 +23,13 @@ with ended as (
 held as (
     select queue_id, count(*) as n from queues_execution where status in ('running', 'cancelling') group by queue_id
 ),
+counted as (
+    select queue_id, start, coalesce(outcome, 256 + wait_step, 512 + run_step) as figure, count(*) as n
+    from ended
+    group by grouping sets ((queue_id, start, outcome), (queue_id, start, wait_step), (queue_id, start, run_step))
+),
 figures as (
-    select e.queue_id, e.start, f.figure, count(*) as n
-    from ended e
-    cross join lateral (
-        values (e.outcome), (256 + e.wait_step), (512 + e.run_step)
-    ) as f (figure)
-    where f.figure is not null
-    group by e.queue_id, e.start, f.figure
+    select * from counted where figure is not null
     union all
     select q.id, s.start, f.figure, f.n
     from queues_queue q
