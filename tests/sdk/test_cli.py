@@ -19,7 +19,7 @@ import pytest
 from polos import DefinitionError, Execution, Invocation, PolosClient, _workflow
 from polos import __version__ as polos_version
 from polos._execution import read_execution
-from polos.cli import main, tables
+from polos.cli import main, processes, tables
 from polos.cli.run import in_words
 from polos.cli.worker import find_workflows
 from tests.servers import Server, eventually
@@ -39,6 +39,21 @@ async def double(ctx, payload):
 async def fails(ctx):
     raise Fail("out of stock")
 """
+
+
+DIES = """
+import os, time
+from polos import workflow
+
+@workflow(id="cli-dies", queue="cli/dies")
+async def dies(ctx):
+    os._exit(7)
+
+@workflow(id="cli-lives", queue="cli/lives")
+async def lives(ctx):
+    return "alive"
+"""
+SDK = Path(__file__).parents[2] / "sdk"
 
 
 @pytest.fixture
@@ -97,6 +112,45 @@ def test_a_worker_a_run_and_its_result(running_server: Server, shop: Path) -> No
     assert "Worker cli-worker serves cli-double, cli-fails on cli/doubles, cli/failing" in said
     assert "up to 7 at once" in said
     assert re.search(r"INFO shop \[[0-9a-f-]{36} 1\] doubling", said)
+
+
+def test_several_processes_share_the_work(running_server: Server, shop: Path) -> None:
+    with serving(shop, running_server, "shop:double", "--processes", "2", "--name", "cli-pair") as log:
+        assert eventually(lambda: log.read_text().count(" serves ") == 2, seconds=20)
+        done = polos("run", "cli-double", "--payload", '{"n": 1}', server=running_server)
+        assert json.loads(done.stdout) == {"doubled": 2}
+    said = log.read_text()
+    assert "Worker cli-pair/1 serves" in said
+    assert "Worker cli-pair/2 serves" in said
+    assert said.count("Stopped.") == 2
+
+
+def test_what_keeps_one_process_from_starting_ends_all(shop: Path) -> None:
+    done = polos("worker", "shop", "--processes", "3", "--queues", "elsewhere", cwd=shop)
+    assert done.returncode == 1
+    assert "No workflow here is on elsewhere" in done.stderr
+
+
+async def test_a_process_that_dies_is_started_again(
+    running_server: Server, shop: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (shop / "dies.py").write_text(DIES)
+    monkeypatch.setattr(processes, "YOUNG_SECONDS", 0.0)
+    monkeypatch.setattr(processes, "RESTART_PAUSE", 0.0)
+    monkeypatch.setenv("PYTHONPATH", f"{shop}:{SDK}")
+    monkeypatch.setenv("POLOS_API_URL", running_server.url)
+    working = asyncio.create_task(processes.run_processes([["worker", "dies", "--name", "cli-dies"]]))
+    try:
+        async with PolosClient(running_server.url) as client:
+            dies = await client.invoke("cli-dies", queue_name="cli/dies")
+            assert await asyncio.to_thread(eventually, lambda: "ended with 7" in caplog.text, seconds=20)
+            lives = await client.invoke("cli-lives", queue_name="cli/lives")
+            assert await lives.result(20) == "alive"
+            await dies.cancel()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await asyncio.wait_for(working, 20) == 0
+    finally:
+        working.cancel()
 
 
 async def test_who_waits_sees_the_place_in_line(running_server: Server, shop: Path) -> None:

@@ -14,11 +14,13 @@ from typing import Any
 from .._client import PolosClient
 from .._errors import DefinitionError
 from .._logs import mark_log_records
-from .._settings import default_worker_name
+from .._settings import default_worker_name, load_settings
 from .._worker import DRAIN_SECONDS, Worker
 from .._workflow import Workflow, registered_workflows
+from .processes import run_processes
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s [%(polos_execution)s %(polos_attempt)s] %(message)s"
+MAX_PROCESSES = 1_000
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -41,6 +43,10 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
         "--drain-seconds", type=float, default=DRAIN_SECONDS, metavar="N",
         help="how long what runs may finish when it is told to stop (default: %(default)g)",
     )  # fmt: skip
+    parser.add_argument(
+        "--processes", type=_count, default=1, metavar="N",
+        help="so many of these, each with its own --concurrency: for code that keeps a core busy",
+    )  # fmt: skip
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="(default: %(default)s)")
     return parser
 
@@ -48,6 +54,8 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 async def main(options: argparse.Namespace) -> int:
     mark_log_records()
     logging.basicConfig(level=options.log_level.upper(), format=FORMAT)
+    if options.processes > 1:
+        return await run_processes(_commands(options))
     workflows = _on_queues(find_workflows(options.modules), options.queues)
     async with PolosClient(options.api_url) as client:
         worker = Worker(
@@ -59,6 +67,21 @@ async def main(options: argparse.Namespace) -> int:
         )
         await worker.run()
     return 0
+
+
+def _commands(options: argparse.Namespace) -> list[list[str]]:
+    """One call of this command for each process, with names that tell them apart."""
+    settings = load_settings(api_url=options.api_url)
+    name = options.name or _name(settings.worker_name, options.modules[0])
+    flags = {
+        "--queues": options.queues and ",".join(options.queues), "--concurrency": options.concurrency,
+        "--drain-seconds": options.drain_seconds, "--log-level": options.log_level, "--api-url": options.api_url,
+    }  # fmt: skip
+    same = [part for flag, value in flags.items() if value is not None for part in (flag, str(value))]
+    return [
+        ["worker", *options.modules, *same, "--name", f"{name[:190]}/{number}"]
+        for number in range(1, options.processes + 1)
+    ]
 
 
 def _name(set_name: str, target: str) -> str:
@@ -127,3 +150,9 @@ def _on_queues(workflows: list[Workflow[Any]], queues: list[str] | None) -> list
 
 def _names(text: str) -> list[str]:
     return [each.strip() for each in text.split(",") if each.strip()]
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_PROCESSES:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to {MAX_PROCESSES}")
+    return int(text)

@@ -1,0 +1,78 @@
+"""`polos worker --processes N`: the same worker several times, for Python code that keeps a core busy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+logger = logging.getLogger("polos")
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+YOUNG_SECONDS = 10.0  # what ends sooner would end again
+RESTART_PAUSE = 1.0
+
+
+async def run_processes(commands: Sequence[Sequence[str]]) -> int:
+    """Runs all to their end, and those that die anew. The first exit status that is not 0, if any.
+
+    Signals are passed on. One that fails soon after its start ends all of them: its reason is theirs too.
+    """
+    group = _Group()
+    with _signals(group):
+        statuses = await asyncio.gather(*(group.keep_running(command) for command in commands))
+    return next((status for status in statuses if status), 0)
+
+
+class _Group:
+    def __init__(self) -> None:
+        self._stopping = False
+        self._processes: list[asyncio.subprocess.Process] = []
+
+    def pass_on(self, number: int) -> None:
+        self._stopping = True
+        for process in self._processes:
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    async def keep_running(self, command: Sequence[str]) -> int:
+        while True:
+            began = time.monotonic()
+            status = await self._run(command)
+            if self._stopping or status == 0:
+                return status
+            if time.monotonic() - began < YOUNG_SECONDS:
+                self.pass_on(signal.SIGTERM)
+                return status
+            logger.error("A worker process ended with %d; starting it again.", status)
+            await asyncio.sleep(RESTART_PAUSE)
+            if self._stopping:
+                return status
+
+    async def _run(self, command: Sequence[str]) -> int:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "polos", *command)
+        self._processes.append(process)
+        if self._stopping:  # told so while this one was starting
+            process.terminate()
+        try:
+            return await process.wait()
+        finally:
+            self._processes.remove(process)
+            if process.returncode is None:  # nobody waits for it any more
+                process.terminate()
+
+
+@contextmanager
+def _signals(group: _Group) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, group.pass_on, number)
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
