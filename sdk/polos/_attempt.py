@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._errors import AttemptTimeout
 from ._retrying import RetryPolicy
+from ._typing import EMPTY
 
 if TYPE_CHECKING:
     from ._context import Context
@@ -40,7 +41,7 @@ class Options:
 
 
 def attempt_of(body: Callable[..., Any], options: Options, *, is_async: bool, default: Any) -> Callable[..., Any]:
-    """What a worker calls instead of the body. `default` is the payload that stands in when there is none."""
+    """What a worker calls instead of the body. `default` is that of the body's payload."""
 
     async def attempt(ctx: Context, *arguments: Any) -> Any:
         run = ctx._run
@@ -51,7 +52,7 @@ def attempt_of(body: Callable[..., Any], options: Options, *, is_async: bool, de
             # A thread is not stopped: a sync function looks at `ctx.cancel_requested`, or ends in time by itself.
             async with asyncio.timeout_at(run.deadline if is_async else None) as scope:
                 for hook in options.on_start:
-                    await _call(ctx, hook, arguments[0] if arguments else default)
+                    await _call(ctx, hook, _payload(run, arguments, default))
                 result = await _call(ctx, body, *arguments)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if run.ending is not None:  # stopped from outside: the attempt has not ended by itself
@@ -67,6 +68,13 @@ def attempt_of(body: Callable[..., Any], options: Options, *, is_async: bool, de
         return result
 
     return attempt
+
+
+def _payload(run: Run, arguments: tuple[Any, ...], default: Any) -> Any:
+    """As the body sees it; as it was sent, where the body does not want it."""
+    if arguments:
+        return arguments[0]
+    return run.claim["payload"] if default is EMPTY else default
 
 
 def hooks_of(hooks: Hooks, *, name: str, second: str) -> tuple[Hook, ...]:

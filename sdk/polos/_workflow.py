@@ -57,7 +57,8 @@ class Workflow(Generic[R]):
         self.function = function  # what a worker calls
         if (retry_policy, timeout) != (None, None) or on_start or on_end:
             options = _options(self, retry_policy, timeout, on_start, on_end)
-            self.function = attempt_of(function, options, is_async=self.is_async, default=self._default)
+            default = self._payload.default if self._payload else _typing.EMPTY
+            self.function = attempt_of(function, options, is_async=self.is_async, default=default)
         self._payload_shape: Shape | None = None if self._payload else UNTYPED
         self._result_shape: Shape | None = None
         self.__name__ = self.id
@@ -116,13 +117,6 @@ class Workflow(Generic[R]):
         if self._result_shape is None:
             self._result_shape = result_shape(self.body)
         return self._result_shape
-
-    @property
-    def _default(self) -> Any:
-        """The payload of those that are started without one."""
-        if self._payload is None or self._payload.default is _typing.EMPTY:
-            return None
-        return self._payload.default
 
     def _shape_of(self, annotation: Any) -> Shape:
         try:
@@ -203,7 +197,7 @@ def workflow(
     `on_start(ctx, payload)` is called before the function, in every attempt; an error in it fails the attempt.
     `on_end(ctx, outcome)` is called after each attempt that ended by itself, with an `Outcome` that has its result
     or its error: not after one that was cancelled, or that goes on elsewhere. An error in it fails an attempt that
-    had a result. Both are functions, async or not, or lists of them.
+    had a result. Both are functions, async or not, or lists of them. A payload that does not fit calls neither.
 
     DefinitionError, with file and line, for what cannot work: BadName, BadLimit, BadSignature, DuplicateWorkflow.
     """

@@ -310,6 +310,16 @@ async def test_a_hook_sees_the_default_that_the_function_sees(server: FakeServer
     assert seen == ["by default", "by default"]
 
 
+async def test_a_hook_sees_the_payload_that_the_function_does_not_want(server: FakeServer) -> None:
+    seen: list[Any] = []
+
+    @workflow(id="alone", on_start=lambda ctx, payload: seen.append(payload))
+    async def alone(ctx: Context) -> None: ...
+
+    await ended(server, alone, {"id": 7})
+    assert seen == [{"id": 7}]
+
+
 def test_a_workflow_with_options_is_still_the_function() -> None:
     @workflow(timeout=5, on_end=lambda ctx, outcome: None)
     async def double(ctx: Any, payload: Order | None = None) -> Order:
