@@ -299,12 +299,17 @@ def _because(reason: str) -> SafeString:
 
 
 def _until(verb: str, at: dt.datetime | None) -> SafeString:
-    return format_html(" · {} {}", verb, moment(at)) if at else EMPTY
+    return format_html(" · {} {}", verb, countdown(at)) if at else EMPTY
 
 
 def moment(at: dt.datetime) -> SafeString:
     """A time of day; `times.js` writes it in the reader's own time zone."""
     return format_html('<time datetime="{}" data-clock>{}</time>', at.isoformat(), words.clock(at))
+
+
+def countdown(at: dt.datetime) -> SafeString:
+    """A time of day; `times.js` makes it `in 12 min`, unless the reader prefers times of day."""
+    return format_html('<time datetime="{}" data-left>{}</time>', at.isoformat(), words.clock(at))
 
 
 def ago(at: dt.datetime, now: dt.datetime) -> SafeString:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ VERY_LATE = 30.0  # the same, for the read every few seconds that catches stragg
 COUNT_CAP = 10_000
 SLOW_SECONDS = 10.0  # how often what grows with the backlog is read
 BACKLOGGED_AFTER = 60.0  # seconds of oldest wait
+LOOK_HOLDS = 2.5  # seconds: the sampler looks at least every 2, and at once when something changes
 
 # One plan for small and huge tables alike: through the indexes, and never compiled (that takes longer than this).
 PLANNING = "set local enable_seqscan = off; set local enable_hashjoin = on; set local jit = off"
@@ -136,10 +138,16 @@ async def survey_async(conn: AsyncConnection[Any], memory: Memory) -> Survey:
     return _survey(now, at, memory)
 
 
-def share(memory: Memory | None) -> None:
+def share(memory: Memory | None, looked: Survey | None = None) -> None:
     """Lets the pages of this process use what the sampler keeps up to date, while it does."""
-    global _shared
-    _shared = memory
+    global _shared, _last
+    _shared, _last = memory, (looked, time.monotonic()) if looked else None
+
+
+def last_look() -> Survey | None:
+    """What the sampler saw last, for a page that follows it. None when that is too long ago to be the latest."""
+    looked, at = _last or (None, 0.0)
+    return looked if time.monotonic() - at < LOOK_HOLDS else None
 
 
 # -- deciding --------------------------------------------------------------------------------------
@@ -259,6 +267,7 @@ class Memory:
 
 
 _shared: Memory | None = None
+_last: tuple[Survey, float] | None = None  # and when, on the monotonic clock
 
 
 # -- from rows to gauges ---------------------------------------------------------------------------

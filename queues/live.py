@@ -502,7 +502,7 @@ async def read_now() -> Survey:
 
 async def _read_and_share() -> Survey:
     survey = await read_now()
-    gauges.share(_memories[asyncio.get_running_loop()])
+    gauges.share(_memories[asyncio.get_running_loop()], survey)
     return survey
 
 

@@ -137,7 +137,8 @@ async function refresh() {
 }
 
 async function fetchPage(afterOwnAction) {
-  const headers = { "HX-Request": "true", "HX-Current-URL": location.href, "Polos-Refresh": "1" };
+  const follows = !afterOwnAction && socket?.readyState === WebSocket.OPEN;
+  const headers = { "HX-Request": "true", "HX-Current-URL": location.href, "Polos-Refresh": follows ? "follows" : "alone" };
   const reply = await fetch(location.href, { headers });
   const elsewhere = reply.headers.get("HX-Redirect");
   if (elsewhere) return location.assign(elsewhere);

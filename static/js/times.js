@@ -43,13 +43,18 @@ function ago(at) {
   return times === "absolute" ? clock(at) : `${duration((now() - at) / 1000)} ago`;
 }
 
+function left(at) {
+  return times === "absolute" ? clock(at) : `in ${duration((at - now()) / 1000)}`;
+}
+
 function count() {
   for (const element of document.querySelectorAll("time[data-since]")) {
     const text = duration((now() - Date.parse(element.dateTime)) / 1000);
     if (element.textContent !== text) element.textContent = text;
   }
-  for (const element of document.querySelectorAll("time[data-ago]")) {
-    const text = ago(new Date(element.dateTime));
+  for (const element of document.querySelectorAll("time[data-ago], time[data-left]")) {
+    const said = "ago" in element.dataset ? ago : left;
+    const text = said(new Date(element.dateTime));
     if (element.textContent !== text) element.textContent = text;
   }
 }
@@ -60,6 +65,7 @@ export function readable(root) {
     if ("clock" in element.dataset) element.textContent = clock(at);
     else element.title = at.toLocaleString("en-GB", { timeZone, timeZoneName: "short" });
     if ("ago" in element.dataset) element.textContent = ago(at);
+    if ("left" in element.dataset) element.textContent = left(at);
   }
 }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 
 from django.contrib.auth.models import User
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from queues import limits
@@ -152,3 +154,14 @@ def test_ticking_works_without_javascript(open_page: OpenPage) -> None:
     expect(page.get_by_text("1 queue is paused.")).to_be_visible()
     expect(page.get_by_text("paused by jonas: “failover”")).to_be_visible()
     assert "csrf" not in page.url
+
+
+def test_a_pause_that_ends_counts_down_on_its_row(open_page: OpenPage) -> None:
+    queue = make_queue("aaa")
+    until = timezone.now() + dt.timedelta(minutes=30, seconds=2)
+    limits.pause(queue="aaa", reason="failover", actor="ana", through=Change.Through.REST, until=until)
+    page = open_page(as_="vera")
+    expect(page.locator(f"#q-{queue.id}-source")).to_have_text("paused by ana: “failover” · resumes in 30 min")
+    limits.pause(queue="aaa", reason="failover", actor="ana", through=Change.Through.REST, until=until)
+    is_live(page)
+    expect(page.locator(f"#q-{queue.id}-source")).to_contain_text("resumes in 29 min", timeout=8000)

@@ -13,6 +13,7 @@ from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from queues import gauges
 from queues.listing import PAGE_SIZE, Group, View, prefix_of
 from queues.models import Execution, Favourite, Queue
 from tests.live.conftest import gauge
@@ -127,6 +128,21 @@ def test_the_page_looks_again_only_where_live_figures_decide_the_order(vera: Cli
     assert "data-refresh" not in body(vera)
     assert 'data-refresh="10"' in body(vera, "/?sort=waiting")
     assert 'data-refresh="5"' in body(vera, "/?groups=1")
+
+
+def test_a_page_that_follows_the_sampler_costs_no_look_of_its_own(vera: Client) -> None:
+    make_queue("aaa")
+    gauges.share(gauges.Memory(), gauges.survey())
+    make_queue("bbb")
+    follows, alone = {"Polos-Refresh": "follows"}, {"Polos-Refresh": "alone"}
+    try:
+        assert plain(vera.get("/", headers=follows).content.decode()) == ["aaa"]
+        assert plain(vera.get("/", headers=alone).content.decode()) == ["aaa", "bbb"]
+        gauges._last = (gauges.survey(), time.monotonic() - gauges.LOOK_HOLDS)
+        make_queue("ccc")
+        assert plain(vera.get("/", headers=follows).content.decode()) == ["aaa", "bbb", "ccc"]
+    finally:
+        gauges.share(None)
 
 
 def test_tiles_say_slots_and_lead_on(vera: Client) -> None:
