@@ -111,6 +111,21 @@ def test_lanes_move_with_the_time_and_what_runs_grows(open_page: OpenPage) -> No
     expect(page.locator(".bars rect.completed")).to_have_count(2, timeout=6000)
 
 
+def test_lanes_hold_still_for_who_aims_but_not_for_a_pointer_that_lies_there(open_page: OpenPage) -> None:
+    queue = make_queue(limit=2)
+    worker = make_worker(queue=queue)
+    running(queue, worker, 1, claimed_at=seconds_ago(40))
+    page = open_page("/queues/api-calls?lanes=1", as_="vera")
+    bar = page.locator("rect[data-open]")
+    bar.hover()
+    page.wait_for_timeout(300)
+    before = bar.get_attribute("width")
+    page.wait_for_timeout(700)
+    assert bar.get_attribute("width") == before
+    finished(queue, worker, slot=2)
+    expect(page.locator(".bars rect.completed")).to_have_count(1, timeout=9000)  # the pointer is still there
+
+
 def test_the_page_works_on_a_phone_and_without_scripts(open_page: OpenPage) -> None:
     queue = make_queue()
     past(queue)

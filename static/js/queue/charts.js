@@ -149,6 +149,7 @@ document.addEventListener("pointerdown", (event) => {
   const plot = event.target.closest?.(".plot");
   if (!plot || event.button !== 0) return;
   drag = { plot, from: pointAt(plot, event), moved: false };
+  plot.dataset.dragging = "";
   if (event.pointerType === "mouse") event.preventDefault(); // selects no text
 });
 
@@ -156,13 +157,16 @@ document.addEventListener("pointerup", (event) => {
   if (!drag) return;
   const { plot, from, moved } = drag;
   drag = null;
+  delete plot.dataset.dragging;
   if (moved) zoom(plot.closest(".charts"), from, pointAt(plot, event));
 });
 
 for (const kind of ["pointercancel", "blur"]) addEventListener(kind, stop);
 
 function stop() {
-  if (drag) unselect(drag.plot.closest(".charts"));
+  if (!drag) return;
+  unselect(drag.plot.closest(".charts"));
+  delete drag.plot.dataset.dragging;
   drag = null;
 }
 
