@@ -18,19 +18,21 @@ RESTART_PAUSE = 1.0
 
 
 async def run_processes(commands: Sequence[Sequence[str]]) -> int:
-    """Runs all to their end, and those that die anew. The first exit status that is not 0, if any.
+    """Runs all to their end, and those that die anew. Returns an exit status for the whole.
 
     Signals are passed on. One that fails soon after its start ends all of them: its reason is theirs too.
     """
     group = _Group()
     with _signals(group):
         statuses = await asyncio.gather(*(group.keep_running(command) for command in commands))
-    return next((status for status in statuses if status), 0)
+    # Those that were told to stop while they were starting die of the signal: that is no failure.
+    return group.failure or max(*statuses, 0)
 
 
 class _Group:
     def __init__(self) -> None:
         self._stopping = False
+        self.failure = 0
         self._processes: list[asyncio.subprocess.Process] = []
 
     def pass_on(self, number: int) -> None:
@@ -46,6 +48,7 @@ class _Group:
             if self._stopping or status == 0:
                 return status
             if time.monotonic() - began < YOUNG_SECONDS:
+                self.failure = status if status > 0 else 128 - status
                 self.pass_on(signal.SIGTERM)
                 return status
             logger.error("A worker process ended with %d; starting it again.", status)
