@@ -15,6 +15,7 @@ import pytest
 from django.utils import timezone
 
 from queues import history, rollup
+from queues.engine import Engine
 from queues.engine.database import Database
 from queues.engine.statements import statement
 from queues.history import Point, Series, Window
@@ -297,3 +298,31 @@ def _written(dsn: str) -> int:
         row = db.execute("select pg_current_wal_lsn() - '0/0'::pg_lsn").fetchone()
     assert row is not None
     return int(row[0])
+
+
+async def test_two_servers_and_a_kill_neither_double_nor_lose_anything(world: World, dsn: str) -> None:
+    """Over two ends of ten seconds, while executions finish; one server is gone after the first."""
+    since = tick(0)
+    done = 0
+    async with engine_on(dsn, duties=True) as stays:
+        crew = await Crew(stays).join(("work", "line"))
+        async with engine_on(dsn, duties=True):
+            done += await _work(stays, crew, until=since + 12)
+        done += await _work(stays, crew, until=since + 18)
+        async with asyncio.timeout(15):
+            while not await in_django(RollupStretch.objects.filter(until__gte=since + 20).exists):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+    counted = await in_django(figures)
+    assert sum(n for (_, figure), n in counted.items() if figure == Figure.COMPLETED) == done
+    assert sum(n for (_, figure), n in counted.items() if figure >= Figure.RUNS) == done
+    assert await in_django(RollupStretch.objects.count) == 1
+
+
+async def _work(engine: Engine, crew: Crew, *, until: float) -> int:
+    done = 0
+    while time.time() < until:
+        await enqueue(engine, 5)
+        await crew.end(ids(await crew.take(5)))
+        done += 5
+        await asyncio.sleep(0.02)
+    return done
