@@ -83,15 +83,17 @@ class Engine:
         self.database = Database(config.conninfo, size=config.pool_size)
         self.board = Board()
         self._look = asyncio.Event()
-        self.enqueuer = Enqueuer(self.database, default_limit=config.default_limit, on_enqueued=self.queued)
-        self.registrar = Registrar(
-            self.database, self.enqueuer, lease=config.lease, heartbeat=config.heartbeat, poll=config.poll
-        )
-        self.leases = Leases(self.database, lease=config.lease, max_losses=config.max_losses)
         self.desk = Desk(
             self.database, self.board, lease=config.lease, queue_name=self._queue_name,
             on_commit=self._committed, on_unheard=self._given_up, on_stale=self._stale,
         )  # fmt: skip
+        self.enqueuer = Enqueuer(
+            self.database, default_limit=config.default_limit, desk=self.desk, on_enqueued=self._enqueued
+        )
+        self.registrar = Registrar(
+            self.database, self.enqueuer, lease=config.lease, heartbeat=config.heartbeat, poll=config.poll
+        )
+        self.leases = Leases(self.database, lease=config.lease, max_losses=config.max_losses)
         self.wakes = Wakes(
             self.database, on_queues=self._hinted, on_cancel=self._cancel, on_pairs=self._reload,
             on_lost=self._look.set,
@@ -193,6 +195,13 @@ class Engine:
                 self._waiters.pop(execution_id, None)
 
     # -- what follows a commit ---------------------------------------------------------------------
+
+    def _enqueued(self, pairs: set[tuple[int, str]], claimed: bool) -> None:
+        """Hints follow, unless the desk has just looked for itself."""
+        if claimed:
+            self._changed({queue_id for queue_id, _ in pairs})
+        else:
+            self.queued(pairs)
 
     def queued(self, pairs: set[tuple[int, str]]) -> None:
         """These have something that may start: enqueued just now, or due."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 from uuid import UUID
 
 from msgspec import UNSET
@@ -20,10 +22,22 @@ from ..requests import Accepted, NewExecution
 from .arrays import numbers, texts, uuids
 from .combiner import Combiner
 from .database import Connection, Database, Row
+from .errors import EngineUnavailable
 from .flight import Flight
 from .statements import statement
 
+MOST_HANDED_OVER = 100  # executions stored and claimed in one commit; more would delay whoever waits
 QUEUE_MEMORY = 1.0  # seconds that a queue's declared limit is remembered (for notes only)
+
+log = logging.getLogger(__name__)
+
+
+class Desk(Protocol):
+    """Where workers wait (`exchange.Desk`)."""
+
+    def awaits(self, pairs: Iterable[tuple[int, str]]) -> bool: ...
+
+    async def arrive(self, pairs: Iterable[tuple[int, str]], add: Callable[[Flight], int]) -> list[Row]: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,9 +72,11 @@ class Enqueuer:
         database: Database,
         *,
         default_limit: int | None,
-        on_enqueued: Callable[[set[tuple[int, str]]], None],
+        desk: Desk,
+        on_enqueued: Callable[[set[tuple[int, str]], bool], None],
     ) -> None:
         self._database = database
+        self._desk = desk
         self.default_limit = default_limit
         self._on_enqueued = on_enqueued
         self._queues: dict[str, KnownQueue] = {}
@@ -130,7 +146,8 @@ class Enqueuer:
         first: dict[UUID, _Item] = {}
         for item in items:
             first.setdefault(item.id, item)
-        rows = await self._database.again(lambda: self._insert_once(list(first.values())))
+        pairs = {(item.queue.id, item.request.workflow_id) for item in items}
+        rows, claimed = await self._store(list(first.values()), pairs)
         inserted = {row[0]: row for row in rows}
         answers: dict[int, Accepted | Conflict] = {}
         others: list[tuple[int, _Item]] = []
@@ -140,30 +157,32 @@ class Enqueuer:
                 others.append((n, item))
             else:
                 answers[n] = _accepted(item, row[1], row[2], created=True)
-        self._on_enqueued({(item.queue.id, item.request.workflow_id) for item in items})
+        self._on_enqueued(pairs, claimed)
         if others:
             answers |= await self._known(others)
         flat = iter([answers[n] for n in range(len(items))])
         return [[next(flat) for _ in batch] for batch in batches]
 
-    async def _insert_once(self, items: list[_Item]) -> list[Row]:
-        requests = [item.request for item in items]
-        flight = Flight()
-        values = {
-            "ids": uuids(item.id for item in items),
-            "queues": numbers(item.queue.id for item in items),
-            "workflows": texts(r.workflow_id for r in requests),
-            "priorities": numbers(r.priority for r in requests),
-            "payloads": texts(bytes(r.payload).decode() for r in requests),
-            "max_attempts": numbers(r.max_attempts or 1 for r in requests),
-            "keys": texts(r.idempotency_key for r in requests),
-            "parents": uuids(r.parent.id if r.parent else None for r in requests),
-            "parent_tokens": uuids(r.parent.token if r.parent else None for r in requests),
-            "run_ats": texts(_utc(r.run_at) for r in requests),
-            "delays": numbers(r.delay for r in requests),
-        }
-        number = flight.add(statement("enqueue"), values)
-        return (await self._database.fly(flight))[number]
+    async def _store(self, items: list[_Item], pairs: set[tuple[int, str]]) -> tuple[list[Row], bool]:
+        """The rows inserted, and whether the workers that wait for them were served in the same commit."""
+
+        def add(flight: Flight) -> int:
+            return flight.add(statement("enqueue"), _values(items))
+
+        if len(items) <= MOST_HANDED_OVER and self._desk.awaits(pairs):
+            try:
+                return await self._desk.arrive(pairs, add), True
+            except EngineUnavailable:
+                raise
+            except Exception:
+                log.exception("executions could not be handed over; they are stored on their own")
+
+        async def alone() -> list[Row]:
+            flight = Flight()
+            number = add(flight)
+            return (await self._database.fly(flight))[number]
+
+        return await self._database.again(alone), False
 
     async def _known(self, others: list[tuple[int, _Item]]) -> dict[int, Accepted | Conflict]:
         items = [item for _, item in others]
@@ -180,6 +199,23 @@ class Enqueuer:
             )
             found = {row[0] - 1: row for row in await cursor.fetchall()}
         return {n: _answer_known(item, found.get(index)) for index, (n, item) in enumerate(others)}
+
+
+def _values(items: Sequence[_Item]) -> dict[str, str]:
+    requests = [item.request for item in items]
+    return {
+        "ids": uuids(item.id for item in items),
+        "queues": numbers(item.queue.id for item in items),
+        "workflows": texts(r.workflow_id for r in requests),
+        "priorities": numbers(r.priority for r in requests),
+        "payloads": texts(bytes(r.payload).decode() for r in requests),
+        "max_attempts": numbers(r.max_attempts or 1 for r in requests),
+        "keys": texts(r.idempotency_key for r in requests),
+        "parents": uuids(r.parent.id if r.parent else None for r in requests),
+        "parent_tokens": uuids(r.parent.token if r.parent else None for r in requests),
+        "run_ats": texts(_utc(r.run_at) for r in requests),
+        "delays": numbers(r.delay for r in requests),
+    }
 
 
 def queue_of(request: NewExecution) -> str:

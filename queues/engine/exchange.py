@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
@@ -75,6 +75,14 @@ class Visit:
             self.future.set_exception(error)
 
 
+@dataclass(slots=True)
+class Arrival:
+    """New executions, stored by the transaction in which a worker that waits for them claims them."""
+
+    add: Callable[[Flight], int]
+    future: asyncio.Future[list[Row]]
+
+
 class Ended(NamedTuple):
     """A claim that ended in this transaction."""
 
@@ -99,6 +107,7 @@ class Outcome:
     ended: list[Ended]
     locked: set[int]
     shares: list[Share]  # per party
+    stored: list[list[Row]]  # per arrival
 
 
 class Desk:
@@ -123,6 +132,7 @@ class Desk:
         self._on_unheard = on_unheard
         self._on_stale = on_stale
         self._line: list[Visit] = []  # to be served by the next transaction
+        self._arrivals: list[Arrival] = []
         self._hall: dict[UUID, Visit] = {}  # long polls, by worker, in order of arrival
         self._task: asyncio.Task[None] | None = None
         self._skipped: dict[int, asyncio.Task[None]] = {}
@@ -163,6 +173,27 @@ class Desk:
             del self._hall[worker_id]
             older.reply([])
 
+    def awaits(self, pairs: Iterable[tuple[int, str]]) -> bool:
+        """Whether a worker waits in the hall for one of these (queue, workflow) pairs, and may get it at once."""
+        if self._hall and (self._task is None or self._task.done()):
+            board = self._board
+            for queue_id, workflow in pairs:
+                if queue_id in board.full or queue_id in board.busy:
+                    continue
+                if any(workflow in visit.member.pairs.get(queue_id, ()) for visit in self._hall.values()):
+                    return True
+        return False
+
+    async def arrive(self, pairs: Iterable[tuple[int, str]], add: Callable[[Flight], int]) -> list[Row]:
+        """Stores what `add` adds to the flight, and gives it out in the same commit: an execution that somebody
+        waits for starts a commit and two turns of the loop earlier. Only after `awaits` said yes."""
+        for queue_id, workflow in pairs:
+            self._board.say_work(queue_id, (workflow,))
+        arrival = Arrival(add, asyncio.get_running_loop().create_future())
+        self._arrivals.append(arrival)
+        self._serve()
+        return await arrival.future
+
     def look_again(self) -> None:
         """Hints have come: whoever waits in the hall and may find something joins the next transaction."""
         if self._hall and any(self._board.has_candidate(visit.member) for visit in self._hall.values()):
@@ -188,21 +219,24 @@ class Desk:
     async def _drain(self) -> None:
         while True:
             visits = self._next()
-            if not visits:
+            arrivals, self._arrivals = self._arrivals, []
+            if not visits and not arrivals:
                 return
             for visit in visits:
                 visit.busy = True
             try:
-                await self._transaction(visits)
+                await self._transaction(visits, arrivals)
             except Exception as error:
-                await self._one_by_one(visits, error)
+                for arrival in arrivals:
+                    if not arrival.future.done():
+                        arrival.future.set_exception(error)
+                await self._one_by_one(visits, error, alone=len(visits) == 1 and not arrivals)
             for visit in visits:
                 visit.busy = False
 
-    async def _one_by_one(self, visits: list[Visit], error: Exception) -> None:
+    async def _one_by_one(self, visits: list[Visit], error: Exception, *, alone: bool) -> None:
         """A transaction failed. If it was more than one exchange, one bad one must not fail the rest."""
-        alone = len(visits) == 1 or isinstance(error, EngineUnavailable)
-        if alone:
+        if alone or isinstance(error, EngineUnavailable):
             if not isinstance(error, EngineUnavailable):
                 log.error("an exchange failed", exc_info=error)
             for visit in visits:
@@ -215,7 +249,7 @@ class Desk:
             try:
                 await self._transaction([visit])
             except Exception as own:
-                await self._one_by_one([visit], own)
+                await self._one_by_one([visit], own, alone=True)
 
     def _next(self) -> list[Visit]:
         """The next transaction: whoever is in line, and from the hall whoever may find something."""
@@ -257,7 +291,7 @@ class Desk:
 
     # -- the transaction ---------------------------------------------------------------------------
 
-    async def _transaction(self, visits: list[Visit]) -> None:
+    async def _transaction(self, visits: list[Visit], arrivals: Sequence[Arrival] = ()) -> None:
         since = self._board.now()
         for visit in visits:
             visit.committed = False
@@ -265,15 +299,18 @@ class Desk:
         handing_in = [visit for visit in visits if not visit.handed_in and visit.request.results]
         results = [result for visit in handing_in for result in visit.request.results]
         parties = self._parties(claiming, _may_be_freed(handing_in))
-        outcome = await self._database.again(lambda: self._run(claiming, results, parties))
+        outcome = await self._database.again(lambda: self._run(claiming, results, parties, arrivals))
         for visit in visits:
             visit.committed = True
+        for arrival, rows in zip(arrivals, outcome.stored, strict=True):
+            if not arrival.future.done():
+                arrival.future.set_result(rows)
         await self._answer_results(handing_in, outcome)
         self._note_claims(claiming, outcome)
         for party, share in zip(parties, outcome.shares, strict=True):
             self._settle(party, share, outcome, since)
-        rows = [row for share in outcome.shares for own in share.rows for row in own]
-        self._on_commit(outcome.ended, {row[1] for row in rows}, len(rows))
+        claims = [row for share in outcome.shares for own in share.rows for row in own]
+        self._on_commit(outcome.ended, {row[1] for row in claims}, len(claims))
         for party, share in zip(parties, outcome.shares, strict=True):
             await self._answer_claims(party.visits, share.rows, outcome)
         for visit in visits:
@@ -296,11 +333,18 @@ class Desk:
         with_work = freed.intersection(visit.member.pairs, self._board.ready).difference(tries)
         return tries + list(islice(with_work, MOST_CANDIDATES))
 
-    async def _run(self, claiming: list[Visit], results: list[Finished], parties: list[Party]) -> Outcome:
+    async def _run(
+        self,
+        claiming: list[Visit],
+        results: list[Finished],
+        parties: list[Party],
+        arrivals: Sequence[Arrival],
+    ) -> Outcome:
         flight = Flight()
         queues = sorted({queue_id for party in parties for queue_id in party.queues})
         begun = statements.begin(flight, [v.taker for v in claiming], lease=self._lease) if claiming else None
         ended = statements.finish(flight, results) if results else None
+        stored = [arrival.add(flight) for arrival in arrivals]
         locked = statements.lock(flight, queues) if queues else None
         claims = [
             statements.claim(flight, [v.taker for v in party.visits], party.queues) if party.queues else None
@@ -318,6 +362,7 @@ class Desk:
             shares=[
                 shares(rows(number), len(party.visits)) for number, party in zip(claims, parties, strict=True)
             ],
+            stored=[answers[number] for number in stored],
         )
 
     # -- answers -----------------------------------------------------------------------------------

@@ -1,0 +1,107 @@
+"""Executions that a worker waits for are stored and claimed in one commit."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from queues.engine import Engine, WorkerGone, exchange_statements
+from queues.engine.flight import Flight, Row
+from queues.engine.statements import statement
+from queues.requests import Accepted, Exchange, Exchanged, NewExecution
+
+from .crew import Crew, enqueue, query
+
+
+def new(id: UUID | None = None) -> NewExecution:
+    return NewExecution(workflow_id="work", queue_name="line", id=id)
+
+
+async def waiting(crew: Crew, capacity: int = 10) -> asyncio.Task[Exchanged]:
+    poll = asyncio.create_task(crew.engine.exchange(crew.id, Exchange(seq=1, capacity=capacity, wait=5)))
+    await asyncio.sleep(0.1)
+    return poll
+
+
+@pytest.fixture
+def flights(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many statements each flight had."""
+    counts: list[int] = []
+    real = engine.database.fly
+
+    async def fly(flight: Flight) -> list[list[Row]]:
+        counts.append(len(flight.statements))
+        return await real(flight)
+
+    monkeypatch.setattr(engine.database, "fly", fly)
+    return counts
+
+
+async def test_it_is_stored_and_claimed_in_one_flight(engine: Engine, flights: list[int]) -> None:
+    crew = await Crew(engine, "a").join(("work", "line"), line=5)
+    poll = await waiting(crew)
+    flights.clear()
+    await enqueue(engine, 1)
+    assert len((await poll).executions) == 1
+    assert flights[0] == 4  # begin_claims, enqueue, lock_queues, claim
+
+
+async def test_without_anybody_who_waits_it_is_stored_alone(engine: Engine, flights: list[int]) -> None:
+    await Crew(engine, "a").join(("work", "line"), line=5)
+    await enqueue(engine, 1)
+    assert 1 in flights and 4 not in flights
+
+
+async def test_more_than_there_is_room_for_stays_in_line(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine, "a").join(("work", "line"), line=2)
+    poll = await waiting(crew)
+    await enqueue(engine, 5)
+    assert [claimed.slot for claimed in (await poll).executions] == [1, 2]
+    assert query(dsn, "select count(*) from queues_execution where status = 'queued'") == [(3,)]
+
+
+async def test_a_repeat_beside_new_ones_has_no_second_effect(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine, "a").join(("work", "line"), line=5)
+    (first,) = await engine.enqueue([new()])
+    assert isinstance(first, Accepted)
+    await engine.exchange(crew.id, Exchange(seq=1, capacity=1))
+    poll = asyncio.create_task(engine.exchange(crew.id, Exchange(seq=2, received=1, capacity=5, wait=5)))
+    await asyncio.sleep(0.1)
+    answers = await engine.enqueue([new(id=first.id), new()])
+    assert [answer.created for answer in answers if isinstance(answer, Accepted)] == [False, True]
+    assert len((await poll).executions) == 1
+    assert query(dsn, "select count(*) from queues_execution") == [(2,)]
+
+
+async def test_a_claim_that_fails_does_not_fail_what_arrives(
+    engine: Engine, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = await Crew(engine, "a").join(("work", "line"), line=5)
+    poll = await waiting(crew)
+    broken: list[str] = []
+
+    def once(name: str) -> str:
+        if name == "claim" and not broken:
+            broken.append(name)
+            return statement(name).replace("queues_worker", "no_such_table")
+        return statement(name)
+
+    monkeypatch.setattr(exchange_statements, "statement", once)
+    answers = await enqueue(engine, 1)
+    assert len(answers) == 1 and broken
+    ((id,),) = query(dsn, "select id from queues_execution")
+    assert UUID(str(id)) in [claimed.id for claimed in (await poll).executions]
+
+
+async def test_a_worker_that_is_gone_gets_nothing_and_nothing_is_lost(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine, "a").join(("work", "line"), line=5)
+    poll = await waiting(crew)
+    with psycopg.connect(dsn, autocommit=True) as db:
+        db.execute("update queues_worker set lease_until = now() - interval '1 second'")
+    assert len(await enqueue(engine, 1)) == 1
+    with pytest.raises(WorkerGone):
+        await poll
+    assert query(dsn, "select status from queues_execution") == [("queued",)]
