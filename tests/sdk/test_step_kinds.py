@@ -57,6 +57,10 @@ async def once(server: FakeServer, body: Any) -> dict[str, Any]:
 # -- tries of one step ---------------------------------------------------------------------------------
 
 
+def told_pauses(caplog: pytest.LogCaptureFixture) -> list[float]:
+    return [float(found) for found in re.findall(r"try \d+ follows in ([\d.e-]+) s", caplog.text)]
+
+
 async def test_a_step_is_tried_again_after_growing_pauses(
     server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -64,31 +68,33 @@ async def test_a_step_is_tried_again_after_growing_pauses(
     failing = Failing(3)
 
     async def body(ctx: Context) -> Any:
-        return await ctx.step.run("a", failing, max_retries=5, base_delay=0.05, max_delay=0.1)
+        return await ctx.step.run("a", failing, max_retries=5, base_delay=0.05, max_delay=0.12)
 
     execution = await once(server, body)
     assert execution["result"] == 4
-    first, second, third = failing.pauses
-    assert 0.025 <= first < 0.09
-    assert 0.05 <= second < 0.15
-    assert 0.05 <= third < 0.15, "the third pause is cut to max_delay"
+    pauses = told_pauses(caplog)
+    for pause, longest in zip(pauses, (0.05, 0.1, 0.12), strict=True):
+        assert longest / 2 <= pause <= longest
+    assert all(real >= pause - 0.005 for real, pause in zip(failing.pauses, pauses, strict=True))
     assert "Step a failed (ConnectionError: away); try 2 follows" in caplog.text
     assert [step.get("error") for _, step in server.steps.items()] == [None]
 
 
-async def test_after_the_last_try_there_is_no_pause_and_the_error_is_the_functions_own(server: FakeServer) -> None:
+async def test_after_the_last_try_there_is_no_pause_and_the_error_is_the_functions_own(
+    server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "polos")
     failing = Failing(9)
 
     async def body(ctx: Context) -> str:
-        began = time.monotonic()
         try:
             await ctx.step.run("a", failing, max_retries=2, base_delay=0.01)
         except ConnectionError as error:
-            return f"{error.__notes__} {time.monotonic() - began < 0.5}"
+            return str(error.__notes__)
         return ""
 
-    assert (await once(server, body))["result"] == "[\"Step 'a' was tried 3 times.\"] True"
-    assert len(failing.calls) == 3
+    assert (await once(server, body))["result"] == "[\"Step 'a' was tried 3 times.\"]"
+    assert (len(failing.calls), len(told_pauses(caplog))) == (3, 2)
     (error,) = [step["error"] for step in server.steps.values()]
     assert "was tried 3 times" in error["traceback"]
 
@@ -112,7 +118,7 @@ async def test_the_author_chooses_the_pause(error: Exception, server: FakeServer
         return await ctx.step.run("a", failing, max_retries=1, base_delay=30, max_delay=30)
 
     assert (await once(server, body))["result"] == 2
-    assert 0.09 <= failing.pauses[0] < 1
+    assert 0.09 <= failing.pauses[0] < 10
 
 
 async def test_a_try_that_takes_too_long_is_stopped_and_repeated(server: FakeServer) -> None:
@@ -288,12 +294,12 @@ async def test_a_sleep_is_slept_once(server: FakeServer) -> None:
 
     async def body(ctx: Context) -> None:
         began = time.monotonic()
-        await ctx.step.sleep("pause", 0.2)
+        await ctx.step.sleep("pause", 0.5)
         slept.append(time.monotonic() - began)
 
     await twice(server, body)
-    assert 0.19 <= slept[0] < 1
-    assert slept[1] < 0.1
+    assert slept[0] >= 0.49
+    assert slept[1] < 0.4
 
 
 async def test_a_sleep_that_was_interrupted_goes_on_where_it_was(server: FakeServer) -> None:
@@ -302,17 +308,15 @@ async def test_a_sleep_that_was_interrupted_goes_on_where_it_was(server: FakeSer
     @workflow(id="sleeps")
     async def sleeps(ctx: Context) -> None:
         begun.append(time.monotonic())
-        await ctx.step.sleep("pause", 0.6)
+        await ctx.step.sleep("pause", 1.2)
 
     async with working(sleeps):
         execution = await server.add("sleeps")
         await server.until(lambda: server.steps)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.6)
         await server.lose_workers()
         await server.until(lambda: execution["status"] == "completed")
-        assert time.monotonic() - begun[0] < 0.85, (
-            "it slept 0.6 s from where it began, not from the second attempt"
-        )
+        assert time.monotonic() - begun[0] < 1.7, "it slept 1.2 s from where it began, not from the second attempt"
     assert len(begun) == 2
 
 
