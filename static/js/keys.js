@@ -2,7 +2,7 @@
 // The sheet on "?" lists them (templates/shortcuts.html), and turns them off for those who speak to their computer.
 
 const PLACES = { q: "/", e: "/executions", w: "/workers", h: "/help" };
-const OF_A_ROW = { p: 'a[href^="/pauses/"]', l: 'a[href^="/limits/"]', f: ".star", x: "input[type=checkbox]" };
+const OF_A_ROW = { p: 'a[href^="/pauses"]', l: 'a[href^="/limits/"]', f: ".star", x: "input[type=checkbox]" };
 const OFF = "single-keys";
 let went = -Infinity; // when "g" was pressed
 

@@ -14,6 +14,7 @@ if (palette) {
     if (palette.open) palette.close();
     else if (!document.querySelector("dialog[open]")) open();
   });
+  if (navigator.platform.startsWith("Mac")) document.querySelector("[data-palette] kbd").textContent = "⌘ K";
   document.querySelector("[data-palette]").addEventListener("click", (event) => {
     event.preventDefault();
     open();

@@ -156,6 +156,47 @@ def test_ticking_works_without_javascript(open_page: OpenPage) -> None:
     assert "csrf" not in page.url
 
 
+def test_the_tab_says_how_many_queues_need_attention(open_page: OpenPage) -> None:
+    queue = make_queue("aaa")
+    page = open_page("/?show=attention", as_="vera")
+    is_live(page)
+    expect(page).to_have_title("Queues · Polos")
+    waits = make_execution(queue)  # nobody serves it
+    expect(page).to_have_title("(1) Queues · Polos", timeout=8000)
+    expect(page.locator("#icon")).to_have_attribute("href", re.compile("attention"))
+    expect(page.locator("#count-attention")).to_have_text("1")
+    expect(page.get_by_role("link", name="aaa", exact=True)).to_be_visible()
+    waits.delete()
+    expect(page).to_have_title("Queues · Polos", timeout=8000)
+    expect(page.get_by_text("No queue needs attention.")).to_be_visible()
+
+
+def test_nothing_of_the_list_is_wider_than_a_phone(open_page: OpenPage) -> None:
+    for name in ("a-name/" + "x" * 190, "a-name/" + "y" * 190):
+        make_queue(name)
+    for path in ("/?groups=1", "/?groups=1&open=a-name/", "/go?q=name", "/shortcuts", "/pauses?all=1"):
+        page = open_page(path, phone=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+    page = open_page("/", phone=True)
+    page.get_by_role("link", name="Go to or do").click()
+    expect(page.get_by_role("option").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_hostile_names_stay_text_in_groups_dialogs_and_the_palette(open_page: OpenPage) -> None:
+    hostile = '"><img src=x onerror=alert(1)>/'
+    for name in (hostile + "a", hostile + "b"):
+        make_queue(name)
+    page = open_page("/?groups=1")
+    page.get_by_role("link", name=f"Pause… {hostile}").click()
+    expect(page.get_by_role("heading", name=f"Pause {hostile}… (2 queues)")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    page.get_by_role("combobox", name="A queue, an id").press_sequentially("onerror")
+    expect(page.get_by_role("option", name=hostile + "a")).to_be_visible()
+    assert page.locator("img").count() == 0
+
+
 def test_a_pause_that_ends_counts_down_on_its_row(open_page: OpenPage) -> None:
     queue = make_queue("aaa")
     until = timezone.now() + dt.timedelta(minutes=30, seconds=2)
