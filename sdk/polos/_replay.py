@@ -63,7 +63,7 @@ class Replay:
         """What is worth a warning when an execution completes; empty when all that is stored was asked for."""
         if not self.unused:
             return ""
-        words = f"completed without the finished {_steps(self.unused)}: the code does not ask for that any more."
+        words = f"completed without asking for the finished {_steps(self.unused)}: was the code changed?"
         new = [f"{key!r} at {shown(place)}" for key, place in self.asked.items() if key not in self.stored]
         return f"{words} New in this attempt: {', '.join(new[:5])}." if new else words
 

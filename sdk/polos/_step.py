@@ -20,6 +20,7 @@ from ._errors import (
     Forbidden,
     NotFound,
     PayloadInvalid,
+    ServerUnavailable,
     StepError,
     StepRefused,
     StepsChanged,
@@ -97,12 +98,14 @@ class Step:
         attempt alike; a pydantic model comes back as a model when the function is annotated with it. A result that
         cannot be saved because the server is away is saved when it is back; the function is not called again.
 
-        An error is raised here and kept for people to see; a later attempt calls the function again. Before that
-        it may be tried again at once: `max_retries` times (default 0), after pauses that begin at `base_delay`
-        seconds (1), double, and end at `max_delay` seconds (10), half of each by chance. The execution keeps its
-        slot meanwhile. `polos.Retry(after=...)` chooses a pause; `polos.Fail` and the types in `never_retry` end
-        the tries. `step_timeout` is the most seconds for one try of an async function, then StepTimeout. Where the
-        function has a parameter of such a name itself, wrap it in `functools.partial`.
+        An error is raised here and kept for people to see; a later attempt calls the function again, also where
+        the workflow caught the error: what is to be decided once, a step returns.
+
+        Before that it may be tried again on the spot: `max_retries` times (default 0), after pauses that begin at
+        `base_delay` seconds (1), double, and end at `max_delay` seconds (10), half of each by chance. The execution
+        keeps its slot meanwhile. `polos.Retry(after=...)` chooses a pause; `polos.Fail` and the types in
+        `never_retry` end the tries. `step_timeout` is the most seconds for one try of an async function, then
+        StepTimeout. Where the function has a parameter of such a name itself, wrap it in `functools.partial`.
 
         StepError for a key that cannot be one, DuplicateStep for one used before, NotSerializable for a result
         that JSON cannot hold, StepRefused for one that the server does not take, StepsChanged when the stored
@@ -211,7 +214,11 @@ class Step:
         if await self._is_stored(key, place):
             return self._known_child(self._stored_child(key, item), item)
         started, child = self._now(), child_id(self._run.id, key)
-        handle = await self._start_child(child, item)
+        try:
+            handle = await self._start_child(child, item)
+        except Exception as error:
+            await self._save_error(key, started, error)
+            raise
         kept = encode({"id": child, "workflow_id": handle.workflow_id, "queue": handle.queue}, "A child")
         await self._save(key, started, result=kept, child=child)
         return handle
@@ -326,7 +333,9 @@ class Step:
     ) -> str:
         saved = await self._submit(self._body(key, started, child=child, ended=ended, result=result))
         if saved["outcome"] == "invalid":
-            raise StepRefused(f"The result of step {key} was not taken: {saved.get('detail', '')}")
+            error = StepRefused(f"The result of step {key} was not taken: {saved.get('detail', '')}")
+            await self._save_error(key, started, error)
+            raise error
         return str(saved["outcome"])
 
     async def _save_error(self, key: str, started: str, error: Exception) -> None:
@@ -373,14 +382,17 @@ class Step:
 
     async def _start_child(self, child: str, item: Invocation) -> ExecutionHandle[Any]:
         client = self._tools.client
-        try:
-            return await client.start(item, id=child, parent={"id": self._run.id, "token": self._run.token})
-        except Conflict:
-            # Either an earlier attempt started it with another payload, or this claim is over.
-            known = await self._child(child)
-            if known is None:
-                self._abandon()
-            return self._known_child(known, item)
+        while True:
+            try:
+                return await client.start(item, id=child, parent={"id": self._run.id, "token": self._run.token})
+            except ServerUnavailable:
+                continue  # for as long as it takes, as for everything that an execution does
+            except Conflict:
+                # Either an earlier attempt started it with another payload, or this claim is over.
+                known = await self._child(child)
+                if known is None:
+                    self._abandon()
+                return self._known_child(known, item)
 
     async def _child(self, child: str) -> dict[str, Any] | None:
         try:

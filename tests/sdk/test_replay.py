@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from polos import Context, workflow
+from polos import Context, NotSerializable, StepRefused, workflow
 
 from .fake_server import FakeServer
 from .test_worker import working
@@ -129,9 +129,12 @@ async def test_a_step_that_is_no_longer_asked_for_is_told_at_the_end(
 
     execution = await deployed(server, old, new)
     assert execution["status"] == "completed"
-    assert f"Execution {execution['id']} of deployed completed without the finished step 'b'" in caplog.text
+    assert (
+        f"Execution {execution['id']} of deployed completed without asking for the finished step 'b'"
+        in caplog.text
+    )
     await deployed(server, old, newest)
-    assert "without the finished steps 'a', 'b'" in caplog.text
+    assert "without asking for the finished steps 'a', 'b'" in caplog.text
 
 
 async def test_branches_side_by_side_are_not_taken_for_a_change(
@@ -156,7 +159,7 @@ async def test_branches_side_by_side_are_not_taken_for_a_change(
 
     assert (await deployed(server, both, both))["status"] == "completed"
     assert sorted(calls) == ["a1", "a2", "a3", "b1", "b2", "b3"]
-    assert "without the finished" not in caplog.text
+    assert "without asking" not in caplog.text
 
 
 async def test_a_branch_that_waits_for_something_else_is_not_taken_for_a_change(
@@ -196,6 +199,26 @@ async def test_a_failure_that_was_caught_may_go_another_way(server: FakeServer, 
 
     assert (await deployed(server, careful, careful, and_then, crash=True))["status"] == "completed"
     assert calls == ["primary", "fallback", "primary", "next"]
+
+
+async def test_a_step_that_could_not_be_kept_is_on_record_as_failed(server: FakeServer, calls: Calls) -> None:
+    """Otherwise the next attempt would take it for a new one, before what was done instead."""
+
+    async def careful(ctx: Context) -> None:
+        try:
+            await ctx.step.run("large", calls, "large")
+        except StepRefused:
+            await ctx.step.run("small", calls, "small")
+        try:
+            await ctx.step.invoke("child", "somewhere", object())
+        except NotSerializable:
+            await ctx.step.run("instead", calls, "instead")
+
+    server.fail("/steps", status=413, detail="It is too large.")
+    execution = await deployed(server, careful, careful)
+    assert execution["status"] == "completed"
+    assert calls == ["large", "small", "instead", "large"]
+    assert server.steps[execution["id"], "child"]["error"]["type"] == "NotSerializable"
 
 
 async def test_who_looks_at_the_attempt_may_do_something_else_in_each(server: FakeServer, calls: Calls) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from polos import Context, Polos, workflow
+from polos import Context, Polos, PolosClient, workflow
 from polos._ids import child_id
 
 from .fake_server import FakeServer
@@ -260,6 +260,25 @@ async def test_a_child_whose_step_was_not_saved_is_found_again(server: FakeServe
     execution = await twice(server, body)
     assert execution["result"] == "child"
     assert seen[0] == seen[1]
+
+
+async def test_a_child_is_started_when_the_server_is_back(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polos._http.LONGEST_PAUSE", 0.02)
+
+    async def body(ctx: Context) -> str:
+        return (await ctx.step.invoke("start", "child")).queue
+
+    @workflow(id="parent")
+    async def parent(ctx: Context) -> str:
+        return await body(ctx)
+
+    async with PolosClient(patience=0.1) as client, working(parent, client=client):
+        server.fail("/executions", times=30)
+        execution = await server.add("parent")
+        await server.until(lambda: execution["status"] in ("completed", "failed"), 20)
+    assert execution["result"] == "child"
 
 
 async def test_a_child_under_a_stale_token_is_not_started(server: FakeServer) -> None:
