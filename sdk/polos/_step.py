@@ -102,10 +102,10 @@ class Step:
         the workflow caught the error: what is to be decided once, a step returns.
 
         Before that it may be tried again on the spot: `max_retries` times (default 0), after pauses that begin at
-        `base_delay` seconds (1), double, and end at `max_delay` seconds (10), half of each by chance. The execution
-        keeps its slot meanwhile. `polos.Retry(after=...)` chooses a pause; `polos.Fail` and the types in
-        `never_retry` end the tries. `step_timeout` is the most seconds for one try of an async function, then
-        StepTimeout. Where the function has a parameter of such a name itself, wrap it in `functools.partial`.
+        `base_delay` seconds (1), double, and end at `max_delay` seconds (10), half of each by chance; the slot is
+        kept meanwhile. `polos.Retry(after=...)` chooses a pause; `polos.Fail` and the types in `never_retry` end
+        the tries. `step_timeout` is the most seconds for one try of an async function, then StepTimeout. Where the
+        function has a parameter of such a name itself, wrap it in `functools.partial`.
 
         StepError for a key that cannot be one, DuplicateStep for one used before, NotSerializable for a result
         that JSON cannot hold, StepRefused for one that the server does not take, StepsChanged when the stored
