@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import accumulate
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 from urllib.parse import quote
 
-from ._errors import DefinitionError, ExecutionTimeout
+from ._errors import ExecutionTimeout
 from ._execution import Execution, ExecutionHandle, read_execution
 from ._http import Http
-from ._ids import new_id
-from ._json import encode
-from ._names import check_limit, check_name
+from ._ids import new_id, new_ids
+from ._invocation import Invocation as Invocation
+from ._invocation import Pair, execution_bodies, execution_body, read_batch, shape_of
+from ._json import decode
 from ._queue import NOT_GIVEN, MaybeLimit
 from ._settings import Settings, load_settings
-from ._typing import UNTYPED, Shape
+from ._typing import Shape
 from ._workflow import Workflow
 
 logger = logging.getLogger("polos")
@@ -31,19 +34,6 @@ LONGEST_WAIT = 30.0
 SHORT_WAIT = 1.0
 WAITING_REQUESTS = 64
 PATIENCE = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invocation:
-    """One execution to start with `batch_invoke`. Options as for `invoke`."""
-
-    workflow: Workflow[Any] | str
-    payload: Any = None
-    queue_name: str | None = None
-    queue_concurrency_limit: MaybeLimit = NOT_GIVEN
-    idempotency_key: str | None = None
-    priority: int = 0
-    delay: float | None = None
 
 
 class PolosClient:
@@ -146,20 +136,25 @@ class PolosClient:
         handle = await self.start(Invocation(workflow=workflow, payload=payload, **options))
         return await handle.result(timeout)
 
-    async def batch_invoke(
-        self, invocations: Iterable[Invocation | tuple[Workflow[Any] | str, Any]]
-    ) -> list[ExecutionHandle[Any]]:
+    async def batch_invoke(self, invocations: Iterable[Invocation | Pair]) -> list[ExecutionHandle[Any]]:
         """Starts many executions; handles in the same order. Takes `Invocation`s or `(workflow, payload)` pairs.
 
         Each request of up to 1,000 is kept as a whole or refused as a whole.
         """
-        items = [_invocation(each) for each in invocations]
-        bodies = [execution_body(item, new_id()) for item in items]
+        items = list(invocations)
+        ids = new_ids(len(items))
+        workflows, bodies = execution_bodies(items, ids)
+        shapes = {each: shape_of(each) for each in set(workflows)}
         handles: list[ExecutionHandle[Any]] = []
         for part in _parts(bodies):
-            reply = await self._call("POST", "/executions/batch", f'{{"executions":[{",".join(part)}]}}')
-            begun = items[len(handles) : len(handles) + len(part)]
-            handles += map(self._handle, reply["executions"], begun)
+            own = slice(len(handles), len(handles) + len(part))
+            accepted = await self._call(
+                "POST",
+                "/executions/batch",
+                f'{{"executions":[{",".join(part)}]}}',
+                read=partial(read_batch, ids=ids[own]),
+            )
+            handles += map(self._handle, accepted, map(shapes.__getitem__, workflows[own]))
         return handles
 
     async def start(
@@ -167,7 +162,7 @@ class PolosClient:
     ) -> ExecutionHandle[Any]:
         """What `invoke` and `ctx.step.invoke` share. The id makes a repeated request harmless."""
         reply = await self._call("POST", "/executions", execution_body(item, id or new_id(), parent))
-        return self._handle(reply, item)
+        return self._handle(reply, shape_of(item.workflow))
 
     async def get_execution(self, execution_id: str) -> Execution:
         """The state of an execution; NotFound when there is none."""
@@ -205,10 +200,20 @@ class PolosClient:
         finally:
             self._waiting -= 1
 
-    async def _call(self, method: str, path: str, body: str | None = None, *, timeout: float = 30.0) -> Any:
-        return await self.http.call(method, path, body, lane="client", timeout=timeout, patience=self._patience)
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: str | None = None,
+        *,
+        timeout: float = 30.0,
+        read: Callable[[bytes], Any] = decode,
+    ) -> Any:
+        return await self.http.call(
+            method, path, body, lane="client", timeout=timeout, patience=self._patience, read=read
+        )
 
-    def _handle(self, accepted: dict[str, Any], item: Invocation) -> ExecutionHandle[Any]:
+    def _handle(self, accepted: dict[str, Any], shape: Shape) -> ExecutionHandle[Any]:
         notes: list[str] = accepted.get("notes") or []
         for note in notes:
             self._tell(note)
@@ -219,7 +224,7 @@ class PolosClient:
             created=accepted["created"],
             notes=notes,
             client=self,
-            shape=_shape(item.workflow),
+            shape=shape,
         )
 
     def _tell(self, note: str) -> None:
@@ -229,71 +234,13 @@ class PolosClient:
             logger.warning("%s", note)
 
 
-def execution_body(item: Invocation, id: str, parent: dict[str, str] | None = None) -> str:
-    """One `NewExecution` as JSON. What nobody said is left out: the server has the defaults."""
-    body: dict[str, Any] = {"id": id, "workflow_id": _workflow_id(item.workflow), "payload": item.payload}
-    body |= _queue_fields(item)
-    if isinstance(item.workflow, Workflow) and item.workflow.retries:
-        body["max_attempts"] = item.workflow.retries + 1
-    if item.idempotency_key is not None:
-        body["idempotency_key"] = item.idempotency_key
-    if item.priority:
-        body["priority"] = item.priority
-    if item.delay is not None:
-        body["delay"] = item.delay
-    if parent is not None:
-        body["parent"] = parent
-    return encode(body, f"The payload of {body['workflow_id']}")
-
-
-def _queue_fields(item: Invocation) -> dict[str, Any]:
-    """Name and limit for a queue that does not exist yet. The workflow's limit is never lent to another queue."""
-    declared = item.workflow.queue if isinstance(item.workflow, Workflow) else None
-    name, limit = item.queue_name, item.queue_concurrency_limit
-    if name is None and declared is not None:
-        name = declared.name
-    if limit is NOT_GIVEN and declared is not None and name == declared.name:
-        limit = declared.limit
-    fields: dict[str, Any] = {}
-    if name is not None:
-        fields["queue_name"] = name if declared and name == declared.name else _checked_name(name)
-    if limit is not NOT_GIVEN:
-        fields["queue_concurrency_limit"] = check_limit(limit, what=f"queue {name}", place="invoke")
-    return fields
-
-
-def _checked_name(name: str) -> str:
-    return check_name(name, what="queue", place="invoke")
-
-
-def _workflow_id(workflow: Workflow[Any] | str) -> str:
-    if isinstance(workflow, Workflow):
-        return workflow.id
-    if isinstance(workflow, str):
-        return check_name(workflow, what="workflow", place="invoke")
-    raise DefinitionError(f"{workflow!r} is not a workflow: pass what @workflow made, or its id")
-
-
-def _shape(workflow: Workflow[Any] | str) -> Shape:
-    return workflow.result_shape if isinstance(workflow, Workflow) else UNTYPED
-
-
-def _invocation(item: Invocation | tuple[Workflow[Any] | str, Any]) -> Invocation:
-    if isinstance(item, Invocation):
-        return item
-    workflow, payload = item
-    return Invocation(workflow=workflow, payload=payload)
-
-
-def _parts(bodies: Sequence[str]) -> Iterable[list[str]]:
+def _parts(bodies: Sequence[str]) -> Iterable[Sequence[str]]:
     """Requests that the server takes: at most 1,000 items and 16 MiB each."""
-    part: list[str] = []
-    size = 0
-    for body in bodies:
-        if part and (len(part) == MAX_BATCH or size + len(body) > MAX_BATCH_CHARACTERS):
-            yield part
-            part, size = [], 0
-        part.append(body)
-        size += len(body)
-    if part:
+    start = 0
+    while start < len(bodies):
+        part = bodies[start : start + MAX_BATCH]
+        sizes = list(map(len, part))
+        if sum(sizes) > MAX_BATCH_CHARACTERS:
+            part = part[: max(1, bisect_right(list(accumulate(sizes)), MAX_BATCH_CHARACTERS))]
         yield part
+        start += len(part)

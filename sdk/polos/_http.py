@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -51,16 +52,17 @@ class Http:
         timeout: float = 30.0,
         patience: float | None = 60.0,
         again: str | None = None,
+        read: Callable[[bytes], Any] = decode,
     ) -> Any:
         """The decoded answer. Tries for `patience` seconds (None: for ever); RequestRefused is raised at once.
 
-        `again` is what is sent instead of `body` from the second try on.
+        `again` is what is sent instead of `body` from the second try on, `read` what decodes the answer.
         """
         began, tries = time.monotonic(), 0
         try:
             while True:
                 try:
-                    return await self._noted(lane, method, path, body, timeout)
+                    return await self._noted(lane, method, path, body, timeout, read)
                 except Unreachable as trouble:
                     tries += 1
                     pause = backoff(tries, trouble.retry_after)
@@ -71,16 +73,26 @@ class Http:
         finally:
             self.outages.leave(lane)
 
-    async def _noted(self, lane: str, method: str, path: str, body: str | None, timeout: float) -> Any:
+    async def _noted(
+        self, lane: str, method: str, path: str, body: str | None, timeout: float, read: Callable[[bytes], Any]
+    ) -> Any:
         try:
-            answer = await self.once(method, path, body, timeout=timeout)
+            answer = await self.once(method, path, body, timeout=timeout, read=read)
         except Unreachable as trouble:
             self.outages.begin(lane, trouble.reason)
             raise
         self.outages.end(lane)
         return answer
 
-    async def once(self, method: str, path: str, body: str | None = None, *, timeout: float) -> Any:
+    async def once(
+        self,
+        method: str,
+        path: str,
+        body: str | None = None,
+        *,
+        timeout: float,
+        read: Callable[[bytes], Any] = decode,
+    ) -> Any:
         """One try: the decoded answer, RequestRefused or Unreachable."""
         try:
             async with asyncio.timeout(timeout):
@@ -95,15 +107,15 @@ class Http:
             raise Unreachable(f"broke the connection ({error})") from error
         except OSError as error:
             raise Unreachable(_no_connection(error)) from error
-        return self._read(answer)
+        return self._read(answer, read)
 
     async def close(self) -> None:
         await self._wire.close()
 
-    def _read(self, answer: Answer) -> Any:
+    def _read(self, answer: Answer, read: Callable[[bytes], Any]) -> Any:
         status, content = answer.status, answer.body
         if 200 <= status < 300:
-            return _decoded(content) if content else None
+            return _decoded(content, read) if content else None
         if status in TRY_LATER:
             raise Unreachable(
                 f"answered {status}: {_problem(content, status)[0]}", _seconds(answer.headers.get("retry-after"))
@@ -165,9 +177,9 @@ def _no_connection(error: OSError) -> str:
     return f"cannot be reached ({error.strerror or error})"
 
 
-def _decoded(content: bytes) -> Any:
+def _decoded(content: bytes, read: Callable[[bytes], Any]) -> Any:
     try:
-        return decode(content)
+        return read(content)
     except ValueError:
         raise Unreachable("answered with something that is not JSON; is POLOS_API_URL right?") from None
 

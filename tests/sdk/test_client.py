@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import logging
 from typing import Any
 
@@ -27,6 +28,7 @@ from polos import (
     workflow,
 )
 from polos import _http as http_module
+from polos._invocation import read_batch
 
 from .fake_server import FakeServer
 
@@ -171,6 +173,73 @@ async def test_batches_keep_the_order_and_are_cut(
     assert [server.executions[handle.id]["payload"] for handle in handles] == [0, 1, 2]
     assert [len(body["executions"]) for body in server.bodies("/batch")] == [2, 1]
     assert await client.batch_invoke([]) == []
+    monkeypatch.setattr("polos._client.MAX_BATCH", 10)
+    monkeypatch.setattr("polos._client.MAX_BATCH_CHARACTERS", 400)
+    handles = await client.batch_invoke([(call_api, "x" * size) for size in (20, 20, 500, 10, 20, 20)])
+    assert [len(server.executions[handle.id]["payload"]) for handle in handles] == [20, 20, 500, 10, 20, 20]
+    assert [len(body["executions"]) for body in server.bodies("/batch")[2:]] == [2, 1, 2, 1]
+
+
+async def test_a_batch_says_of_each_item_what_invoke_would(client: PolosClient, server: FakeServer) -> None:
+    items = [
+        Invocation(workflow=call_api, payload={"text": "ü", "models": [Answer(n=1)]}),
+        Invocation(workflow=call_api, queue_name="elsewhere", idempotency_key='a "key"', delay=2.5),
+        Invocation(workflow=call_api, payload=["\x1f", "\x1f"], queue_name="elsewhere", priority=-3),
+        Invocation(workflow="plain", payload="\x1f", queue_name="q", queue_concurrency_limit=None),
+        Invocation(workflow=named, payload=',"\x1f",'),
+    ]
+    for item in items:
+        await client.start(item)
+    await client.batch_invoke(items)
+    await client.batch_invoke(items[:1] * 3)  # with nothing in it that looks like the seam between two payloads
+    one_by_one = [body | {"id": ""} for body in server.bodies("/executions")]
+    together, alike = [[each | {"id": ""} for each in body["executions"]] for body in server.bodies("/batch")]
+    assert together == one_by_one
+    assert alike == one_by_one[:1] * 3
+
+
+async def test_a_payload_that_is_not_json_is_told_from_the_others_of_its_batch(
+    client: PolosClient, server: FakeServer
+) -> None:
+    for bad in (object(), float("nan"), "\ud800"):
+        with pytest.raises(NotSerializable, match="The payload of named cannot be written as JSON"):
+            await client.batch_invoke([(call_api, 1), (named, bad), ("plain", 2)])
+    with pytest.raises(DefinitionError):
+        await client.batch_invoke([(["a"], 1)])  # type: ignore[list-item]
+    assert server.requests == []
+
+
+async def test_what_the_server_says_of_one_item_of_a_batch_is_not_said_of_the_others(
+    client: PolosClient, server: FakeServer
+) -> None:
+    first, again, other = await client.batch_invoke(
+        [Invocation(workflow="a", idempotency_key="k"), Invocation(workflow="a", idempotency_key="k"), ("b", None)]
+    )
+    assert first.id == again.id != other.id
+    assert [each.created for each in (first, again, other)] == [True, False, True]
+    assert [each.queue for each in (first, again, other)] == ["a", "a", "b"]
+    alike = await client.batch_invoke([(call_api, n) for n in range(3)])
+    assert [server.executions[handle.id]["payload"] for handle in alike] == [0, 1, 2]
+    assert {(handle.workflow_id, handle.queue, handle.created) for handle in alike} == {
+        ("call_api", "api-calls", True)
+    }
+
+
+def test_answers_are_only_copied_when_they_are_all_the_same() -> None:
+    ids = ["1", "2", "3"]
+    for answers in (
+        [{"id": "1", "n": []}, {"id": "2", "n": []}, {"id": "3", "n": []}],
+        [{"id": "1", "n": []}, {"id": "2", "n": ["},{"]}, {"id": "3", "n": []}],
+        [{"id": "1", "n": ["},{"]}, {"id": "2", "n": ["},{"]}, {"id": "3", "n": ["},{"]}],
+        [{"id": "1"}, {"id": "2"}, {"id": "9"}],
+        [{"id": "9"}, {"id": "2"}, {"id": "3"}],
+        [{"m": "x", "id": "1"}, {"m": "x", "id": "2"}, {"m": "y", "id": "3"}],
+        [{"n": 1, "id": "1"}, {"n": 1, "id": "2"}],
+        [{"id": "1"}],
+    ):
+        for separators in ((",", ":"), (", ", ": ")):
+            content = json.dumps({"executions": answers}, separators=separators).encode()
+            assert read_batch(content, ids) == answers
 
 
 async def test_a_result_is_waited_for_and_typed(client: PolosClient, server: FakeServer) -> None:
