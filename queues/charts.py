@@ -25,6 +25,7 @@ TIME_LINES = (0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3_600.0, 36_000.0, 86_40
 LETTER = 0.6  # percent of the width that a letter of the words at a mark takes
 LABEL_ROWS, LONG = 3, 40
 PER_MINUTE = "per minute"
+USED = 0.95  # share of a limit from which it counts as used
 
 Values = Sequence[float | None]
 
@@ -138,12 +139,36 @@ def _running(series: Series, axis: Axis) -> Chart:
     running = _values(series, lambda point: point.running)
     limits = [step.limit for step in series.limits if step.limit is not None]
     top = _nice(max([*_known(running), *limits], default=0))
+    bound = _bound(series)
+    held_back = [value if binds else None for value, binds in zip(running, bound, strict=True)]
+    share = _share_of_time(bound)
     lines = [
         Line("running", "running", "running", _curve(running, axis, _linear(top)), _last(running, _count)),
+        Line("bound", "held work back", "bound", _curve(held_back, axis, _linear(top)), share),
         Line("limit", "limit", "limit", _steps(series, axis, top), _limit_now(series)),
     ]
-    said = f"Running: {_between(running, _count)}. Limit: {_limit_now(series)}."
+    said = (
+        f"Running: {_between(running, _count)}. Limit: {_limit_now(series)}, held work back {share} of the time."
+    )
     return Chart("running", "Running and limit", "", lines, _levels(top), said)
+
+
+def _bound(series: Series) -> list[bool | None]:
+    """Where the limit was used (nearly, on average) while work waited; None where there are no data."""
+    limits = [limit_at(series, series.window.since + (i + 1) * series.step) for i in range(len(series.points))]
+    return [
+        None if point is None else limit is not None and point.running >= USED * limit and point.waiting >= 0.5
+        for point, limit in zip(series.points, limits, strict=True)
+    ]
+
+
+def limit_at(series: Series, at: float) -> int | None:
+    return next((step.limit for step in reversed(series.limits) if step.at < at), None)
+
+
+def _share_of_time(bound: Sequence[bool | None]) -> str:
+    known = [binds for binds in bound if binds is not None]
+    return f"{100 * sum(known) / len(known):.0f} %" if known else "–"
 
 
 def _waiting(series: Series, axis: Axis) -> Chart:
@@ -394,6 +419,7 @@ def _data(series: Series) -> str:
     for name in ("wait", "run"):
         for share, label in enumerate(("p50", "p95", "p99")):
             columns[f"{name}_{label}"] = _rounded(_values(series, _share_of(name, share)))
+    columns["bound"] = [None if binds is None else int(binds) for binds in _bound(series)]
     data = {
         "since": series.window.since,
         "step": series.step,

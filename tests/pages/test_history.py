@@ -246,6 +246,19 @@ def test_the_pen_is_lifted_over_a_gap() -> None:
     assert len(drawn.gaps) == 2  # before the first look, and between
 
 
+def test_where_the_limit_held_work_back_is_told_apart() -> None:
+    queue = make_queue(limit=2)
+    Queue.objects.filter(id=queue.id).update(created_at=seconds_ago(86400))
+    queue.refresh_from_db()
+    RollupStretch.objects.create(since=tick(400), until=tick())
+    row(queue, tick(300), running=2, waiting=5)
+    row(queue, tick(200), running=2)  # full, but nothing waited
+    row(queue, tick(100), running=1, waiting=5)  # waited, but there was room
+    running, bound, _ = charts.charts(read(queue)).charts[0].lines
+    assert (running.path.count("M"), bound.path.count("M")) == (1, 1)
+    assert bound.now == "2 %"
+
+
 def test_words_at_marks_do_not_lie_over_each_other() -> None:
     queue = make_queue()
     for ago in (300, 299, 298, 297, 296):

@@ -54,6 +54,7 @@ function value(data, key, index) {
   if (key === "limit") return limitAt(data, data.since + (index + 1) * data.step);
   const found = data.columns[key][index];
   if (found === null) return "–";
+  if (key === "bound") return found ? "yes" : "no";
   return key.includes("_") ? seconds(found) : number(found);
 }
 
