@@ -22,6 +22,7 @@ MINUTE, HOUR, DAY = 60, 3_600, 86_400
 RANGES = {"15m": 15 * MINUTE, "1h": HOUR, "6h": 6 * HOUR, "1d": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
 DEFAULT_RANGE = "1h"
 SHORTEST, LONGEST = 2 * MINUTE, 31 * DAY
+EARLIEST = 365 * DAY  # since 1970
 POINTS = 240  # at most
 POINT_LENGTHS = (10, 20, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400)
 MOST_CHANGES = 300
@@ -100,9 +101,9 @@ def window(name: str, since: str, until: str, now: dt.datetime) -> Window:
 
 
 def between(since: float, until: float, now: dt.datetime) -> Window:
-    """Not shorter than two minutes, not longer than a month, and not in the future."""
+    """Not shorter than two minutes, not longer than a month, not in the future, and not before 1971."""
     latest = int(now.timestamp()) // TICK * TICK
-    until = min(max(since, until), latest)
+    since, until = max(since, EARLIEST), min(max(since, until, EARLIEST), latest)
     middle, length = (since + until) / 2, min(max(abs(until - since), SHORTEST), LONGEST)
     end = min(int(middle + length / 2), latest)
     return Window(int(end - length), end)

@@ -136,6 +136,16 @@ def test_nonsense_in_the_address_is_the_last_hour(query: str, vera: Client) -> N
     assert re.search(r'aria-current="true">1 h<', html)
 
 
+@pytest.mark.parametrize(
+    "moment", ["0001-01-01", "1970-01-01T00:00:00Z", "9999-12-31", "2026-11-24T12:00:00+14:00"]
+)
+def test_any_moment_can_be_asked_for(moment: str, vera: Client) -> None:
+    make_queue()
+    for other in (moment, "2026-01-01", "0001-01-01", "9999-12-31T23:59:59Z"):
+        for path in ("queues", "charts", "history"):
+            assert vera.get(f"/{path}/api-calls", {"from": moment, "to": other}).status_code == 200
+
+
 def test_a_window_is_never_too_short_too_long_or_in_the_future() -> None:
     now = timezone.now()
     future = history.between(now.timestamp() - 60, now.timestamp() + 1e6, now)
