@@ -11,7 +11,7 @@ const SETTLE = 500; // changes that arrive together are fetched together
 const REORDER = 3000; // least time between two looks at an order that keeps changing
 const GIVE_UP_CODES = [4401, 4403]; // signed out, or no role any more: the page itself must say so
 
-const { watch, name, refresh: refreshSeconds } = document.body.dataset;
+const { watch, name } = document.body.dataset;
 const sign = document.getElementById("live");
 
 let socket = null;
@@ -101,7 +101,9 @@ function receive(frame) {
     applyCells(frame.fragments);
     socket.send(JSON.stringify({ seen: frame.version })); // the server sends more only to who can keep up
     showAttention(frame.attention);
-    if (refreshSeconds) refreshSoon(refreshSeconds * 1000);
+    // Asked each time: a list that is sorted or grouped otherwise needs it more or less often.
+    const seconds = document.querySelector("[data-refresh]")?.dataset.refresh;
+    if (seconds) refreshSoon(seconds * 1000);
   }
   if (frame.kind === "changed") refreshSoon(Math.max(SETTLE, watch === "queues" ? asked + REORDER - Date.now() : 0));
   tick();

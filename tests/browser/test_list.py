@@ -98,6 +98,21 @@ def test_groups_unfold_in_place_and_stay_so_in_the_address(open_page: OpenPage) 
     expect(page.locator("tbody tr")).to_have_count(4)
 
 
+def test_a_groups_figures_follow_though_its_queues_are_folded(open_page: OpenPage) -> None:
+    one = make_queue("billing/eu")
+    make_queue("billing/us")
+    page = open_page(as_="vera")
+    is_live(page)
+    page.get_by_label("groups").check()
+    group = page.locator("tr.group")
+    expect(group.locator("[data-label=waiting]")).to_have_text("0")
+    page.wait_for_timeout(800)
+    make_execution(one)
+    page.mouse.move(5, 5)
+    expect(group.locator("[data-label=waiting]")).to_have_text("1", timeout=9000)
+    expect(group.locator(".c-state")).to_have_text("1 attention")
+
+
 def test_a_queue_that_a_search_brings_back_shows_what_happened_meanwhile(open_page: OpenPage) -> None:
     queue = make_queue("aaa", limit=5)
     make_queue("bbb")

@@ -164,7 +164,10 @@ async def test_whoever_may_still_watch_stays(engine: None) -> None:
 # -- what they may say -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["x" * 5_000, "not json", '{"watch": 7}', "[]"])
+TOO_LONG_A_LIST = json.dumps({"watch": "queues", "ids": [1] * (consumers.MOST_SHOWN + 1)})
+
+
+@pytest.mark.parametrize("text", ["x" * 5_000, "not json", '{"watch": 7}', "[]", TOO_LONG_A_LIST])
 async def test_nonsense_closes_the_socket(engine: None, text: str) -> None:
     page = await opened(await sync_to_async(sign_in)())
     await page.send_to(text)
@@ -195,6 +198,17 @@ async def test_a_changed_limit_reaches_an_open_page_within_a_second(engine: None
     assert asyncio.get_running_loop().time() - began < 1.0
     assert "/3<" in shown["fragments"][f"q-{queue.id}-gauge"]
     assert (await frame(page, "changed"))["what"] == "queue:billing/eu"
+
+
+async def test_a_list_is_sent_what_it_says_it_shows(engine: None, world: World) -> None:
+    one, two = await sync_to_async(world.queue)("one"), await sync_to_async(world.queue)("two")
+    page = await opened(await sync_to_async(sign_in)())
+    await page.send_to(f'{{"watch": "queues", "ids": [{one.id}]}}')
+    first = (await frame(page))["fragments"]
+    assert f"q-{one.id}-gauge" in first and f"q-{two.id}-gauge" not in first
+    await page.send_to(f'{{"watch": "queues", "ids": [{one.id}, {two.id}]}}')
+    second = (await frame(page))["fragments"]
+    assert f"q-{two.id}-gauge" in second and f"q-{one.id}-gauge" not in second
 
 
 async def test_names_and_reasons_arrive_escaped(engine: None, world: World) -> None:

