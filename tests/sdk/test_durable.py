@@ -52,6 +52,29 @@ def worker(server: Server, tmp_path: Path, version: str = "old", name: str = "w"
         started.stop()
 
 
+async def test_a_step_that_could_not_be_saved_is_saved_by_the_next_server_and_not_done_again(
+    tmp_path: Path,
+) -> None:
+    port = servers.free_port()
+    first = servers.launch(tmp_path / "data", port=port)
+    second = None
+    try:
+        first.wait_until_ready()
+        with worker(first, tmp_path):
+            async with PolosClient(first.url) as client:
+                handle = await client.invoke("outlasts", queue_name="outlasts")
+                assert await asyncio.to_thread(servers.eventually, lambda: bool(record(tmp_path)), seconds=20)
+                first.process.kill()
+                second = servers.launch(tmp_path / "data", port=port)
+                assert await handle.result(60) == 1
+                assert (await handle.get()).attempt == 1
+    finally:
+        first.process.kill()
+        if second is not None:
+            second.stop()
+    assert record(tmp_path) == {(handle.id, 1): 1}
+
+
 async def test_attempts_on_a_real_server_follow_what_the_error_says(running_server: Server) -> None:
     ended: list[tuple[int, bool, float]] = []
 
@@ -79,7 +102,8 @@ async def test_attempts_on_a_real_server_follow_what_the_error_says(running_serv
 
 def record(tmp_path: Path) -> Counter[tuple[str, int]]:
     """How often each step was done, by execution and number."""
-    lines = (tmp_path / "record").read_text().splitlines()
+    path = tmp_path / "record"
+    lines = path.read_text().splitlines() if path.exists() else []
     return Counter((execution, number) for execution, number in map(json.loads, lines))
 
 

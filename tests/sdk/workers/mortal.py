@@ -64,6 +64,19 @@ async def shop(ctx: Context, payload: str) -> str:
     return "shipped"
 
 
+async def act_slowly(execution_id: str) -> Receipt:
+    receipt = act(execution_id, 1)
+    await asyncio.sleep(1.5)  # long enough for the server to be killed meanwhile
+    return receipt
+
+
+@workflow(id="outlasts", queue="outlasts")
+async def outlasts(ctx: Context) -> int:
+    """Its server dies while its step runs; what the step did is saved when the next server is there."""
+    receipt = await ctx.step.run("slow", act_slowly, ctx.execution_id)
+    return receipt.number
+
+
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     asyncio.run(Worker(max_concurrent=1, drain_seconds=1).run())
