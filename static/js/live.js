@@ -141,12 +141,14 @@ async function refresh() {
 async function fetchPage(afterOwnAction) {
   const follows = !afterOwnAction && socket?.readyState === WebSocket.OPEN;
   const headers = { "HX-Request": "true", "HX-Current-URL": location.href, "Polos-Refresh": follows ? "follows" : "alone" };
-  const reply = await fetch(location.href, { headers });
+  const address = location.href;
+  const reply = await fetch(address, { headers });
   const elsewhere = reply.headers.get("HX-Redirect");
   if (elsewhere) return location.assign(elsewhere);
   if (reply.status === 403 || reply.status === 404) return location.reload();
   if (!reply.ok) throw new Error(`status ${reply.status}`);
   const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+  if (address !== location.href) return; // somebody searched or folded meanwhile: this is the list as it was
   applyDocument(page, afterOwnAction);
   if ("attention" in page.body.dataset) showAttention(Number(page.body.dataset.attention));
 }

@@ -65,6 +65,13 @@ function offer(fresh, afterOwnAction) {
   sayHowManyWait();
 }
 
+// What waits was of another search, or of another fold.
+document.addEventListener("htmx:afterSwap", ({ detail }) => {
+  if (!("live" in detail.target.dataset)) return;
+  pending.clear();
+  sayHowManyWait();
+});
+
 // For who does not want to move away to see them.
 export function applyWaiting() {
   for (const [id, fresh] of pending) {

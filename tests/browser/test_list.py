@@ -49,6 +49,22 @@ def test_rows_move_by_themselves_when_nobody_uses_them_any_more(open_page: OpenP
     expect(page.locator("#held")).not_to_be_visible()
 
 
+def test_what_waits_never_undoes_a_search(open_page: OpenPage) -> None:
+    one, two = make_queue("aaa"), make_queue("bbb")
+    page = open_page()
+    is_live(page)
+    page.locator(f"#q-{one.id}").hover()
+    make_execution(two, waited=500)
+    expect(page.locator("#held")).to_have_text("1 change waiting", timeout=8000)
+    page.keyboard.press("/")
+    page.keyboard.type("aaa")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("#held")).not_to_be_visible()
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(1200)
+    expect(page.locator("tbody tr")).to_have_count(1)
+
+
 def test_a_dialog_holds_the_rows_below_it(open_page: OpenPage) -> None:
     one, two = make_queue("aaa"), make_queue("bbb")
     page = open_page()
