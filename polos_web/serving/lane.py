@@ -23,11 +23,14 @@ from workflows.api import hot
 from ..gate import Application, Message
 
 MAX_HEAD_BYTES = 8 * 1024
+MAX_HEADERS = 100  # Daphne refuses 500
 MAX_BODY_BYTES = 1024 * 1024  # kept in memory; Daphne keeps a larger body in a file
 IDLE_SECONDS = 60  # as long as Daphne waits for a request on an open connection
 
 _REQUEST_LINE = re.compile(rb"(POST|GET|DELETE) (/api/v1/[A-Za-z0-9/._~-]*)(?:\?([!-~]*))? HTTP/1\.1")
-_HEADER = re.compile(rb"([A-Za-z0-9-]+):[ \t]*([\t -~\x80-\xff]*?)[ \t]*")
+# What surrounds the value is stripped afterwards: a pattern for it would take cubic time to refuse some headers.
+_HEADER = re.compile(rb"([A-Za-z0-9-]+):([\t -~\x80-\x84\x86-\xff]*)")
+_LENGTH = re.compile(rb"[0-9]{1,7}")
 # Whoever sends one of these wants more than an answer.
 _UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"connection", b"te", b"trailer"))
 _REASONS = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
@@ -46,7 +49,7 @@ def parse(data: bytes) -> Head | None:
         return None
     first, *lines = data[:end].split(b"\r\n")
     line = _REQUEST_LINE.fullmatch(first)
-    if line is None:
+    if line is None or len(lines) > MAX_HEADERS:
         return None
     headers = []
     length = None
@@ -54,11 +57,11 @@ def parse(data: bytes) -> Head | None:
         found = _HEADER.fullmatch(each)
         if found is None:
             return None
-        name, value = found[1].lower(), found[2]
+        name, value = found[1].lower(), found[2].strip(b" \t")
         if name in _UNUSUAL and (name != b"connection" or value.lower() != b"keep-alive"):
             return None
         if name == b"content-length":
-            if length is not None or not value.isdigit() or int(value) > MAX_BODY_BYTES:
+            if length is not None or not _LENGTH.fullmatch(value) or int(value) > MAX_BODY_BYTES:
                 return None
             length = int(value)
         headers.append((name, value))
@@ -74,7 +77,8 @@ def parse(data: bytes) -> Head | None:
 
 
 class Lane(Protocol):
-    """One connection. One request is answered at a time; what a client sends meanwhile waits for its turn."""
+    """One connection. One request is answered at a time, and only once the answer before it has been taken;
+    what a client sends meanwhile waits for its turn."""
 
     transport: Any
 
@@ -88,7 +92,7 @@ class Lane(Protocol):
         self._head: Head | None = None
         self._answering: _Exchange | None = None
         self._paused = False
-        self._direct = True  # nothing waits in the transport's own buffer
+        self._unsent = False  # a part of the answer waits in the transport's own buffer
 
     def connectionMade(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -109,17 +113,20 @@ class Lane(Protocol):
             self.transport.pauseProducing()
 
     def connectionLost(self, reason: Any = None) -> None:
+        self.connected, self._data = 0, b""  # what was sent ahead is not begun for nobody
         self._timer.cancel()
         if self._answering is not None:
             self._answering.end()
 
     def _look_at_the_time(self) -> None:
         """One timer for a connection: starting one for each request would cost more than parsing it."""
-        idle = 0.0 if self._answering else self._loop.time() - self._active
-        if idle >= IDLE_SECONDS:
-            self.transport.loseConnection()
-        else:
+        idle = 0.0 if self._answering and not self._unsent else self._loop.time() - self._active
+        if idle < IDLE_SECONDS:
             self._timer = self._loop.call_later(IDLE_SECONDS - idle, self._look_at_the_time)
+        elif self._unsent:  # nobody takes the answer: waiting until it is sent would be waiting for ever
+            self.transport.abortConnection()
+        else:
+            self.transport.loseConnection()
 
     def _next(self) -> None:
         """Answers the request that has arrived completely, or waits for the rest of it."""
@@ -151,7 +158,6 @@ class Lane(Protocol):
         try:
             await self._application(scope, exchange.receive, exchange.send)
         finally:
-            self._answering = None
             self._finish(exchange.response)
 
     def _finish(self, response: bytes) -> None:
@@ -160,8 +166,13 @@ class Lane(Protocol):
         if not response:  # the application gave up, as it does when it is cancelled
             self.transport.loseConnection()
             return
-        self._write(response)
         self._active = self._loop.time()
+        self._write(response)
+        if not self._unsent:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._answering = None
         if self._paused:
             self._paused = False
             self.transport.resumeProducing()
@@ -169,16 +180,26 @@ class Lane(Protocol):
 
     def _write(self, data: bytes) -> None:
         """Straight to the socket, which takes nearly always all of it; Twisted would come back for it later."""
-        if self._direct:
-            try:
-                data = data[self._socket.send(data) :]
-            except (BlockingIOError, InterruptedError):
-                pass
-            except OSError:  # the reading side learns it too
-                return
+        try:
+            data = data[self._socket.send(data) :]
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:  # the reading side learns it too
+            return
         if data:
-            self._direct = False
+            self.transport.registerProducer(self, False)  # asks for more now, and when all of it is sent
+            self._unsent = True
             self.transport.write(data)
+
+    def resumeProducing(self) -> None:
+        if self._unsent:
+            self._unsent = False
+            self.transport.unregisterProducer()
+            self._active = self._loop.time()
+            self._go_on()
+
+    def stopProducing(self) -> None:
+        pass
 
     def _hand_over(self) -> None:
         """From here on the connection is Daphne's."""
@@ -190,7 +211,10 @@ class Lane(Protocol):
         transport, data = self.transport, self._data
         transport.protocol = protocol
         protocol.makeConnection(transport)
-        protocol.dataReceived(data)
+        try:
+            protocol.dataReceived(data)
+        except Exception:  # not only Twisted, which would end the connection, calls this
+            transport.abortConnection()
 
 
 @lru_cache(maxsize=1)

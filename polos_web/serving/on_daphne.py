@@ -22,6 +22,7 @@ from .life import Life
 _REFUSAL = b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _MAX_MESSAGE_BYTES = 4096  # pages say little on the socket
 _READ_BYTES = 256 * 1024
+_BACKLOG = 1024  # a fleet of workers comes back at once; of Twisted's 50 the rest would wait for seconds
 
 
 class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
@@ -93,7 +94,9 @@ def serve(life: Life, *, host: str, port: int) -> None:
     daphne_server.HTTPFactory = LanesFactory  # and of each connection
     server = DrainingServer(
         application,
-        endpoints=build_endpoint_description_strings(host=host, port=port),
+        endpoints=[
+            f"{each}:backlog={_BACKLOG}" for each in build_endpoint_description_strings(host=host, port=port)
+        ],
         signal_handlers=False,
         request_buffer_size=_READ_BYTES,
         websocket_max_message_size=_MAX_MESSAGE_BYTES,

@@ -582,7 +582,8 @@ async def test_closing_leaves_nothing_open(certificate: Path, monkeypatch: pytes
             await line.say(OK)
         await line.until_closed()
 
-    for options in ({}, {"ssl": tls(certificate)}):
+    kinds: tuple[dict[str, Any], ...] = ({}, {"ssl": tls(certificate)})
+    for options in kinds:
         async with misbehaving(talk, **options) as server:
             before = psutil.Process().num_fds()
             async with wire_to(server) as wire:
