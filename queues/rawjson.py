@@ -6,6 +6,7 @@ neither the encoding nor the size of numbers: `problem` does, before anything is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -15,6 +16,7 @@ from msgspec import Raw
 MAX_PAYLOAD_BYTES = 256 * 1024
 MAX_RESULT_BYTES = 1024 * 1024
 MAX_NESTING = 64
+MAX_AT_ONCE = 1024 * 1024  # larger ones gain nothing, and parsed they would take their room all together
 
 _decode = msgspec.json.Decoder().decode
 _encode_within_64_bits = msgspec.msgpack.Encoder().encode  # refuses larger integers, at the speed of C
@@ -38,6 +40,27 @@ def problem(raw: Raw | bytes, max_bytes: int) -> str | None:
     if _NULL_ESCAPE in data and has_null_character(value):
         return "has the character U+0000, which PostgreSQL cannot store"
     return None
+
+
+def all_fine(raws: Sequence[Raw], max_bytes: int) -> bool:
+    """Whether `problem` surely finds nothing in any of them; their grammar has been checked already. One pass over
+    all takes 0.15 µs for each of many small ones, one by one they take 0.45."""
+    if sum(sizes := list(map(len, raws))) > MAX_AT_ONCE or max(sizes) > max_bytes:
+        return False
+    data = b"[" + b",".join(raws) + b"]"
+    if _NULL_ESCAPE in data or (max(sizes) > MAX_NESTING and not all(map(_is_shallow, raws))):
+        return False
+    try:
+        values = _decode(data)
+        _encode_within_64_bits(values)
+    except (ValueError, OverflowError, RecursionError):
+        return False
+    return len(values) == len(raws)
+
+
+def _is_shallow(raw: Raw) -> bool:
+    data = bytes(raw)
+    return data.count(b"[") + data.count(b"{") <= MAX_NESTING
 
 
 def too_large(size: int, max_bytes: int) -> str:

@@ -2,6 +2,9 @@
 
 A batch of the combiner is one INSERT. What it did not insert was there already (a repeat, answered as such, or a
 different request under the same id or key: a conflict), or its parent does not run any more.
+
+Executions that ask for nothing but to be run are expected to be new: `enqueue_new` inserts all of them or fails,
+and then `enqueue` looks at each. What items have in common is made once (`_Kind`).
 """
 
 from __future__ import annotations
@@ -10,16 +13,20 @@ import dataclasses
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import chain, islice
+from operator import attrgetter
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
+from psycopg.errors import UniqueViolation
 
 from .. import words
 from ..ids import uuid7
+from ..models import Status
 from ..requests import Accepted, NewExecution
-from .arrays import numbers, texts, uuids
+from .arrays import numbers, of_few, quoted, raws, texts, uuids
 from .combiner import Combiner
 from .database import Connection, Database, Row
 from .errors import EngineUnavailable
@@ -56,12 +63,37 @@ class KnownQueue:
     read_at: float
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Item:
-    id: UUID
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Kind:
+    """What executions of a batch have in common: made once, however many they are."""
+
     queue: KnownQueue
-    request: NewExecution
-    created_queue: bool
+    workflow: str
+    priority: int
+    max_attempts: int
+    notes: list[str]
+
+
+class _Batch(NamedTuple):
+    requests: Sequence[NewExecution]
+    ids: list[UUID]
+    kinds: list[_Kind]
+
+    def cut(self, start: int, end: int) -> _Batch:
+        return _Batch(self.requests[start:end], self.ids[start:end], self.kinds[start:end])
+
+    def pick(self, which: Collection[int]) -> _Batch:
+        return _Batch(*([column[n] for n in which] for column in self))  # type: ignore[arg-type]
+
+
+_Asked = tuple[str | None, str, int | UnsetType | None, int, int | None]
+_asked: Callable[[NewExecution], _Asked] = attrgetter(
+    "queue_name", "workflow_id", "queue_concurrency_limit", "priority", "max_attempts"
+)
+_particulars: Callable[[NewExecution], tuple[object, ...]] = attrgetter(
+    "idempotency_key", "parent", "run_at", "delay"
+)
+_NO_PARTICULARS = {(None, None, None, None)}
 
 
 class Enqueuer:
@@ -81,31 +113,44 @@ class Enqueuer:
         self._on_enqueued = on_enqueued
         self._queues: dict[str, KnownQueue] = {}
         self.names: dict[int, str] = {}
-        self._inserts: Combiner[list[_Item], list[Accepted | Conflict]] = Combiner(
-            self._insert, max_batch=2_000, weight=len
+        self._inserts: Combiner[_Batch, list[Accepted | Conflict]] = Combiner(
+            self._insert, max_batch=2_000, weight=lambda batch: len(batch.ids)
         )
 
     async def enqueue(self, requests: Sequence[NewExecution]) -> list[Accepted | Conflict]:
         """One answer per request, in their order."""
-        created = await self._ensure_queues(requests)
-        items = [_Item(r.id or uuid7(), self._queues[queue_of(r)], r, queue_of(r) in created) for r in requests]
+        asked = list(map(_asked, requests))
+        different = dict.fromkeys(asked)
+        created = await self._ensure_queues(different)
+        kinds = {each: self._kind(each, created) for each in different}
+        batch = _Batch(requests, [r.id or uuid7() for r in requests], list(map(kinds.__getitem__, asked)))
         answers: list[Accepted | Conflict] = []
-        for start in range(0, len(items), 1_000):
-            answers += await self._inserts.submit(items[start : start + 1_000])
+        for start in range(0, len(requests), 1_000):
+            answers += await self._inserts.submit(batch.cut(start, start + 1_000))
         return answers
+
+    def _kind(self, asked: _Asked, created: set[str]) -> _Kind:
+        queue_name, workflow, limit, priority, max_attempts = asked
+        queue = self._queues[queue_name or workflow]
+        notes = []
+        if limit is not UNSET and queue.name not in created and limit != queue.declared_limit:
+            notes.append(
+                f"The queue {queue.name} exists already and keeps its own limit of "
+                f"{words.limit(queue.declared_limit)}; the {words.limit(limit)} of this request was not used."
+            )
+        return _Kind(queue, workflow, priority, max_attempts or 1, notes)
 
     # -- queues by name ----------------------------------------------------------------------------
 
-    async def _ensure_queues(self, requests: Sequence[NewExecution]) -> set[str]:
+    async def _ensure_queues(self, asked: Iterable[_Asked]) -> set[str]:
         """Makes the queues that do not exist yet; returns the names of those."""
         old = time.monotonic() - QUEUE_MEMORY
         wanted: dict[str, int | None] = {}
-        for request in requests:
-            name = queue_of(request)
+        for queue_name, workflow, limit, *_ in asked:
+            name = queue_name or workflow
             known = self._queues.get(name)
-            stale = known is not None and request.queue_concurrency_limit is not UNSET and known.read_at < old
+            stale = known is not None and limit is not UNSET and known.read_at < old
             if known is None or stale:
-                limit = request.queue_concurrency_limit
                 wanted.setdefault(name, self.default_limit if limit is UNSET else limit)
         if not wanted:
             return set()
@@ -139,37 +184,50 @@ class Enqueuer:
 
     # -- the insert --------------------------------------------------------------------------------
 
-    async def _insert(self, batches: list[list[_Item]]) -> list[list[Accepted | Conflict]]:
-        items = [item for batch in batches for item in batch]
-        # One row per id, the first: of two, the database would keep the one with the lesser key, and the first
-        # caller would be told that its own was accepted.
-        first: dict[UUID, _Item] = {}
-        for item in items:
-            first.setdefault(item.id, item)
-        pairs = {(item.queue.id, item.request.workflow_id) for item in items}
-        rows, claimed = await self._store(list(first.values()), pairs)
-        inserted = {row[0]: row for row in rows}
-        answers: dict[int, Accepted | Conflict] = {}
-        others: list[tuple[int, _Item]] = []
-        for n, item in enumerate(items):
-            row = inserted.pop(item.id, None)  # popped: a second one of the same id is a repeat
-            if row is None:
-                others.append((n, item))
-            else:
-                answers[n] = _accepted(item, row[1], row[2], created=True)
-        self._on_enqueued(pairs, claimed)
-        if others:
-            answers |= await self._known(others)
-        flat = iter([answers[n] for n in range(len(items))])
-        return [[next(flat) for _ in batch] for batch in batches]
+    async def _insert(self, batches: list[_Batch]) -> list[list[Accepted | Conflict]]:
+        batch = batches[0] if len(batches) == 1 else _joined(batches)
+        pairs = {(kind.queue.id, kind.workflow) for kind in set(batch.kinds)}
+        awaited = len(batch.ids) <= MOST_HANDED_OVER and self._desk.awaits(pairs)
+        answers: Sequence[Accepted | Conflict]
+        if not awaited and (enqueued_at := await self._insert_new(batch)):
+            self._on_enqueued(pairs, False)
+            answers = [
+                _accepted(id, kind, Status.QUEUED.value, enqueued_at)
+                for id, kind in zip(batch.ids, batch.kinds, strict=True)
+            ]
+        else:
+            rows, claimed = await self._store(_first_of_each(batch), pairs)
+            self._on_enqueued(pairs, claimed)
+            answers = await self._answers(batch, rows)
+        flat = iter(answers)
+        return [list(islice(flat, len(each.ids))) for each in batches]
 
-    async def _store(self, items: list[_Item], pairs: set[tuple[int, str]]) -> tuple[list[Row], bool]:
+    async def _insert_new(self, batch: _Batch) -> dt.datetime | None:
+        """When all were enqueued; None when none was, because `enqueue` has to look at each."""
+        ids = [id.hex for id in batch.ids]
+        if set(map(_particulars, batch.requests)) != _NO_PARTICULARS or len(set(ids)) < len(ids):
+            return None
+        values = _shared_values(batch) | {"ids": f"{{{','.join(ids)}}}"}
+
+        async def at_once() -> dt.datetime | None:
+            flight = Flight()
+            number = flight.add(statement("enqueue_new"), values)
+            try:
+                answers = await self._database.fly(flight)
+            except UniqueViolation:
+                return None
+            enqueued_at: dt.datetime = answers[number][0][0]
+            return enqueued_at
+
+        return await self._database.again(at_once)
+
+    async def _store(self, batch: _Batch, pairs: set[tuple[int, str]]) -> tuple[list[Row], bool]:
         """The rows inserted, and whether the workers that wait for them were served in the same commit."""
 
         def add(flight: Flight) -> int:
-            return flight.add(statement("enqueue"), _values(items))
+            return flight.add(statement("enqueue"), _values(batch))
 
-        if len(items) <= MOST_HANDED_OVER and self._desk.awaits(pairs):
+        if len(batch.ids) <= MOST_HANDED_OVER and self._desk.awaits(pairs):
             try:
                 return await self._desk.arrive(pairs, add), True
             except EngineUnavailable:
@@ -184,32 +242,48 @@ class Enqueuer:
 
         return await self._database.again(alone), False
 
-    async def _known(self, others: list[tuple[int, _Item]]) -> dict[int, Accepted | Conflict]:
-        items = [item for _, item in others]
+    async def _answers(self, batch: _Batch, rows: list[Row]) -> list[Accepted | Conflict]:
+        inserted = {row[0]: row for row in rows}
+        answers: dict[int, Accepted | Conflict] = {}
+        others: list[int] = []
+        for n, (id, kind) in enumerate(zip(batch.ids, batch.kinds, strict=True)):
+            row = inserted.pop(id, None)  # popped: a second one of the same id is a repeat
+            if row is None:
+                others.append(n)
+            else:
+                answers[n] = _accepted(id, kind, row[1], row[2])
+        if others:
+            answers.update(zip(others, await self._known(batch.pick(others)), strict=True))
+        return [answers[n] for n in range(len(batch.ids))]
+
+    async def _known(self, batch: _Batch) -> list[Accepted | Conflict]:
         async with self._database.connection() as conn:
             cursor = await conn.execute(
                 statement("enqueue_known"),
-                {
-                    "ids": uuids(item.id for item in items),
-                    "queues": numbers(item.queue.id for item in items),
-                    "workflows": texts(item.request.workflow_id for item in items),
-                    "payloads": texts(bytes(item.request.payload).decode() for item in items),
-                    "keys": texts(item.request.idempotency_key for item in items),
-                },
+                _shared_values(batch)
+                | {"ids": uuids(batch.ids), "keys": texts(r.idempotency_key for r in batch.requests)},
             )
             found = {row[0] - 1: row for row in await cursor.fetchall()}
-        return {n: _answer_known(item, found.get(index)) for index, (n, item) in enumerate(others)}
+        return [_answer_known(id, found.get(n)) for n, id in enumerate(batch.ids)]
 
 
-def _values(items: Sequence[_Item]) -> dict[str, str]:
-    requests = [item.request for item in items]
-    return {
-        "ids": uuids(item.id for item in items),
-        "queues": numbers(item.queue.id for item in items),
-        "workflows": texts(r.workflow_id for r in requests),
-        "priorities": numbers(r.priority for r in requests),
-        "payloads": texts(bytes(r.payload).decode() for r in requests),
-        "max_attempts": numbers(r.max_attempts or 1 for r in requests),
+def _joined(batches: Sequence[_Batch]) -> _Batch:
+    return _Batch(*(list(chain.from_iterable(columns)) for columns in zip(*batches, strict=True)))
+
+
+def _first_of_each(batch: _Batch) -> _Batch:
+    """One row per id, the first: of two, the database would keep the one with the lesser key, and the first
+    caller would be told that its own was accepted."""
+    first: dict[UUID, int] = {}
+    for n, id in enumerate(batch.ids):
+        first.setdefault(id, n)
+    return batch if len(first) == len(batch.ids) else batch.pick(first.values())
+
+
+def _values(batch: _Batch) -> dict[str, str]:
+    requests = batch.requests
+    return _shared_values(batch) | {
+        "ids": uuids(batch.ids),
         "keys": texts(r.idempotency_key for r in requests),
         "parents": uuids(r.parent.id if r.parent else None for r in requests),
         "parent_tokens": uuids(r.parent.token if r.parent else None for r in requests),
@@ -218,37 +292,34 @@ def _values(items: Sequence[_Item]) -> dict[str, str]:
     }
 
 
-def queue_of(request: NewExecution) -> str:
-    return request.queue_name or request.workflow_id
+def _shared_values(batch: _Batch) -> dict[str, str]:
+    kinds = batch.kinds
+    return {
+        "queues": of_few(kinds, lambda kind: str(kind.queue.id)),
+        "workflows": of_few(kinds, lambda kind: quoted(kind.workflow)),
+        "priorities": of_few(kinds, lambda kind: str(kind.priority)),
+        "max_attempts": of_few(kinds, lambda kind: str(kind.max_attempts)),
+        "payloads": raws([r.payload for r in batch.requests]),
+    }
 
 
 def _utc(moment: dt.datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(dt.UTC).isoformat()
 
 
-def _accepted(item: _Item, status: str, enqueued_at: dt.datetime, *, created: bool) -> Accepted:
-    request, queue = item.request, item.queue
-    limit = request.queue_concurrency_limit
-    notes = []
-    if limit is not UNSET and not item.created_queue and limit != queue.declared_limit:
-        notes.append(
-            f"The queue {queue.name} exists already and keeps its own limit of "
-            f"{words.limit(queue.declared_limit)}; the {words.limit(limit)} of this request was not used."
-        )
+def _accepted(id: UUID, kind: _Kind, status: str, enqueued_at: dt.datetime) -> Accepted:
     return Accepted(
-        id=item.id, workflow_id=request.workflow_id, queue=queue.name, status=status, created=created,
-        enqueued_at=enqueued_at, notes=notes,
+        id=id, workflow_id=kind.workflow, queue=kind.queue.name, status=status, created=True,
+        enqueued_at=enqueued_at, notes=kind.notes,
     )  # fmt: skip
 
 
-def _answer_known(item: _Item, row: Row | None) -> Accepted | Conflict:
+def _answer_known(id: UUID, row: Row | None) -> Accepted | Conflict:
     if row is None:
-        return Conflict(
-            item.id, "The parent execution does not run under this token any more; nothing was started."
-        )
+        return Conflict(id, "The parent execution does not run under this token any more; nothing was started.")
     _, found_id, workflow, queue, status, enqueued_at, same = row
     if not same:
-        named = "id" if found_id == item.id else "idempotency key"
+        named = "id" if found_id == id else "idempotency key"
         return Conflict(
             found_id, f"Another execution, with a different workflow, queue or payload, has this {named}."
         )

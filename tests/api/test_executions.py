@@ -50,6 +50,16 @@ async def test_one_bad_item_stores_nothing_of_its_batch(both: Client) -> None:
         "/api/v1/executions/batch", {"executions": [items[0], {"workflow_id": "w", "payload": "x" * 300_000}]}
     )
     assert (big.status, big.json["index"]) == (413, 1)
+    fine: list[dict[str, Any]] = [{"workflow_id": "w", "payload": {"n": n}} for n in range(100)]
+    for bad in (
+        {"workflow_id": "w", "payload": 2**64},
+        {"workflow_id": "w", "payload": "\0"},
+        {"workflow_id": "a b"},
+        {"workflow_id": "w", "run_at": "2030-01-01T00:00:00Z", "delay": 1},
+        {"workflow_id": "w", "run_at": "1930-01-01T00:00:00Z"},
+    ):
+        answer = await both.post("/api/v1/executions/batch", {"executions": [*fine[:70], bad, *fine[70:]]})
+        assert (answer.status, answer.json["index"]) == (422, 70)
     assert (await both.get("/api/v1/executions")).json["executions"] == []
 
 

@@ -7,8 +7,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
-from queues.rawjson import MAX_NESTING, problem
+from queues.rawjson import MAX_NESTING, all_fine, problem
 
 BIG = 1 << 20
 
@@ -73,6 +74,21 @@ def test_it_may_not_be_stored(raw: bytes, word: str) -> None:
     found = problem(raw, BIG)
     assert found is not None
     assert word in found
+
+
+@pytest.mark.parametrize("raw", BAD, ids=lambda raw: repr(raw[:20]))
+def test_a_bad_one_is_seen_among_others(raw: bytes) -> None:
+    for raws in ([raw], [b"1", raw], [raw, b'"x"'], [b"[]", raw, b"{}"]):
+        assert not all_fine([Raw(each) for each in raws], BIG)
+
+
+def test_good_ones_are_seen_to_be_fine_together() -> None:
+    # What only looks as if it were nested too deep, or had U+0000, is left to a closer look.
+    plain = [Raw(raw) for raw in GOOD if raw.count(b"[") <= MAX_NESTING and b"u0000" not in raw]
+    assert len(plain) > 8
+    assert all_fine(plain, BIG)
+    assert all_fine([Raw(b'{"n":1}')] * 1_000, 7)
+    assert not all_fine([Raw(b'{"n":1}'), Raw(b'{"n":12}')], 7)
 
 
 def test_size_counts_bytes() -> None:

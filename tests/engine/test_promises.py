@@ -39,6 +39,42 @@ async def test_a_repeated_enqueue_has_no_second_effect(engine: Engine, dsn: str)
     assert query(dsn, "select count(*) from queues_execution") == [(1,)]
 
 
+async def test_repeats_among_new_ones_are_told_from_them(engine: Engine, dsn: str) -> None:
+    ids = [uuid7() for _ in range(4)]
+
+    def request(n: int, payload: bytes = b'{"a": "\\"\\\\"}') -> NewExecution:
+        return NewExecution(id=ids[n], workflow_id="work", queue_name="line", payload=Raw(payload))
+
+    await engine.enqueue([request(1), request(2)])
+    answers = await engine.enqueue([request(0), request(1), request(3), request(2, b"9"), request(3), request(0)])
+    assert [answer.created if isinstance(answer, Accepted) else None for answer in answers] == [
+        True, False, True, None, False, False,
+    ]  # fmt: skip
+    assert [answer.id for answer in answers] == [ids[0], ids[1], ids[3], ids[2], ids[3], ids[0]]
+    assert query(dsn, "select payload::text from queues_execution") == [('{"a": "\\"\\\\"}',)] * 4
+
+
+async def test_callers_that_are_answered_together_get_their_own_answers(engine: Engine, dsn: str) -> None:
+    requests = [
+        [
+            NewExecution(id=uuid7(), workflow_id=f"w{n % 3}", queue_name=f"q{n % 2}", priority=n)
+            for n in range(size)
+        ]
+        for size in (3, 1, 5)
+    ]
+    requests.append([requests[0][0]])
+    given = await asyncio.gather(*map(engine.enqueue, requests))
+    for own, answers in zip(requests, given, strict=True):
+        assert [
+            (answer.id, answer.workflow_id, answer.queue) for answer in answers if isinstance(answer, Accepted)
+        ] == [(each.id, each.workflow_id, each.queue_name) for each in own]
+    assert [answer.created for answers in given for answer in answers if isinstance(answer, Accepted)].count(
+        False
+    ) == 1
+    stored = query(dsn, "select id, workflow, priority from queues_execution order by id")
+    assert stored == sorted((each.id, each.workflow_id, each.priority) for own in requests[:3] for each in own)
+
+
 async def test_the_same_key_with_another_payload_is_a_conflict(engine: Engine, dsn: str) -> None:
     one, other = (
         NewExecution(workflow_id="work", queue_name="line", idempotency_key="k", payload=Raw(p))

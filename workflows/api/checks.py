@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from msgspec import Raw, Struct
 
 from queues.names import name_problem
 from queues.problems import Invalid, NotFound, Problem, TooLarge
-from queues.rawjson import MAX_PAYLOAD_BYTES, MAX_RESULT_BYTES, problem
+from queues.rawjson import MAX_PAYLOAD_BYTES, MAX_RESULT_BYTES, all_fine, problem
 from queues.requests import ErrorInfo, NewExecution, Register, decode_problem
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
@@ -83,15 +84,33 @@ def result_problem(raw: Raw) -> str | None:
 
 def execution_problem(item: NewExecution) -> Problem | None:
     """Why an execution cannot be accepted."""
-    if found := name_problem(item.workflow_id):
-        return Invalid(f"“{item.workflow_id}” cannot name a workflow: {found}.")
-    if item.queue_name is not None and (found := name_problem(item.queue_name)):
-        return Invalid(f"“{item.queue_name}” cannot name a queue: {found}.")
-    if item.run_at is not None and item.delay is not None:
-        return Invalid("Give run_at or delay, not both.")
-    if found := time_problem("run_at", item.run_at):
-        return Invalid(found)
-    return raw_problem(item.payload, "The payload", MAX_PAYLOAD_BYTES)
+    found = _problem_around(*_around(item))
+    return Invalid(found) if found else raw_problem(item.payload, "The payload", MAX_PAYLOAD_BYTES)
+
+
+def all_acceptable(items: Sequence[NewExecution]) -> bool:
+    """Whether `execution_problem` surely finds nothing in any item of a batch: what they have in common is looked
+    at once, and all payloads together, for 0.25 µs each and not 1.3."""
+    if any(_problem_around(*each) for each in set(map(_around, items))):
+        return False
+    return all_fine([item.payload for item in items], MAX_PAYLOAD_BYTES)
+
+
+_around: Callable[[NewExecution], tuple[str, str | None, dt.datetime | None, float | None]] = attrgetter(
+    "workflow_id", "queue_name", "run_at", "delay"
+)
+
+
+def _problem_around(
+    workflow_id: str, queue_name: str | None, run_at: dt.datetime | None, delay: float | None
+) -> str | None:
+    if found := name_problem(workflow_id):
+        return f"“{workflow_id}” cannot name a workflow: {found}."
+    if queue_name is not None and (found := name_problem(queue_name)):
+        return f"“{queue_name}” cannot name a queue: {found}."
+    if run_at is not None and delay is not None:
+        return "Give run_at or delay, not both."
+    return time_problem("run_at", run_at)
 
 
 def time_problem(name: str, value: dt.datetime | None) -> str | None:

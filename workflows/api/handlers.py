@@ -6,11 +6,14 @@ Each takes who is calling and the request's bytes, and returns status and bytes.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import force_setattr
 
 from queues.engine import Engine, get_engine
 from queues.engine.statements import statement
@@ -29,6 +32,7 @@ from queues.requests import (
     NewExecutions,
     NewStep,
     NewSteps,
+    Parent,
     Refused,
     Register,
     SavedStep,
@@ -38,6 +42,7 @@ from workflows import registry, steps
 
 from .checks import (
     MAX_BIGINT,
+    all_acceptable,
     decoded,
     execution_problem,
     registration_problem,
@@ -68,7 +73,7 @@ _new_steps = msgspec.json.Decoder(NewSteps)
 async def enqueue(principal: Principal, body: bytes) -> Reply:
     item = decoded(_new_execution, body)
     engine = get_engine()
-    item = await _acceptable(engine, principal, item)
+    await _accept(engine, principal, item)
     (outcome,) = await engine.enqueue([item], actor=principal.actor)
     if not isinstance(outcome, Accepted):
         raise Conflicting(outcome.detail, id=outcome.id)
@@ -77,14 +82,14 @@ async def enqueue(principal: Principal, body: bytes) -> Reply:
 
 async def enqueue_batch(principal: Principal, body: bytes) -> Reply:
     """All or nothing, as far as the requests themselves decide: nothing is stored when one cannot be accepted."""
-    request = decoded(_new_executions, body)
+    items = decoded(_new_executions, body).executions
     engine = get_engine()
-    items = []
-    for index, item in enumerate(request.executions):
-        try:
-            items.append(await _acceptable(engine, principal, item))
-        except Problem as problem:
-            raise _of_item(problem, index) from None
+    if not await _accept_all(engine, principal, items):
+        for index, item in enumerate(items):
+            try:
+                await _accept(engine, principal, item)
+            except Problem as problem:
+                raise _of_item(problem, index) from None
     outcomes = await engine.enqueue(items, actor=principal.actor)
     accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
     if len(accepted) < len(outcomes):
@@ -92,26 +97,57 @@ async def enqueue_batch(principal: Principal, body: bytes) -> Reply:
     return 200, _encode(AcceptedBatch(executions=accepted))
 
 
-async def _acceptable(engine: Engine, principal: Principal, item: NewExecution) -> NewExecution:
-    """The execution with queue and tries filled in, once it may be accepted from this caller."""
+async def _accept(engine: Engine, principal: Principal, item: NewExecution) -> None:
+    """Fills in queue and tries; raises why the execution may not be accepted from this caller."""
     if problem := execution_problem(item):
         raise problem
-    if item.queue_name is None or item.max_attempts is None:
-        home = await registry.resolve(engine, item.workflow_id)
-        item = msgspec.structs.replace(
-            item,
-            queue_name=item.queue_name or home.queue,
-            max_attempts=item.max_attempts or home.max_attempts or 1,
-        )
-    _check_enqueue(principal, item)
-    return item
+    queue, tries = await _home(engine, item.workflow_id, item.queue_name, item.max_attempts)
+    _check_enqueue(principal, queue, item.parent)
+    force_setattr(item, "queue_name", queue)
+    force_setattr(item, "max_attempts", tries)
 
 
-def _check_enqueue(principal: Principal, item: NewExecution) -> None:
-    if principal.scope == WORK and item.parent is None:
+async def _accept_all(engine: Engine, principal: Principal, items: Sequence[NewExecution]) -> bool:
+    """The same for a batch, in which most is common to many items and looked at once: 0.5 µs each and not 3.
+    Whether all are accepted; if not, `_accept` tells which one is not."""
+    if not all_acceptable(items):
+        return False
+    asked = list(map(_asked, items))
+    homes = {}
+    try:
+        for each in set(asked):
+            workflow_id, queue_name, max_attempts, parent = each
+            homes[each] = queue, _ = await _home(engine, workflow_id, queue_name, max_attempts)
+            _check_enqueue(principal, queue, parent)
+    except Problem:
+        return False
+    for item, each in zip(items, asked, strict=True):
+        queue, tries = homes[each]
+        force_setattr(item, "queue_name", queue)
+        force_setattr(item, "max_attempts", tries)
+    return True
+
+
+_asked: Callable[[NewExecution], tuple[str, str | None, int | None, Parent | None]] = attrgetter(
+    "workflow_id", "queue_name", "max_attempts", "parent"
+)
+
+
+async def _home(
+    engine: Engine, workflow_id: str, queue_name: str | None, max_attempts: int | None
+) -> tuple[str, int]:
+    """Queue and tries of an execution, by default those of its workflow."""
+    if queue_name is not None and max_attempts is not None:
+        return queue_name, max_attempts
+    home = await registry.resolve(engine, workflow_id)
+    return queue_name or home.queue, max_attempts or home.max_attempts or 1
+
+
+def _check_enqueue(principal: Principal, queue: str, parent: Parent | None) -> None:
+    if principal.scope == WORK and parent is None:
         raise Forbidden("A key for work only can enqueue nothing but children of what it runs (parent).")
-    if not principal.reaches(item.queue_name or item.workflow_id):
-        raise NotFound(f"There is no queue named {item.queue_name} for this API key.")
+    if not principal.reaches(queue):
+        raise NotFound(f"There is no queue named {queue} for this API key.")
 
 
 def _of_item(problem: Problem, index: int) -> Problem:

@@ -1,0 +1,19 @@
+-- Inserts executions without keys, parents and times of which none is there yet: two thirds of the price of `enqueue`,
+-- because a row that may be there already is inserted in two steps. One that is there fails all of it.
+-- The place keeps the order of arrival inside a batch: one microsecond apart.
+-- Locks: none that wait, but for rows of equal id; those are inserted in sorted order, see `enqueue`.
+with added as (
+    insert into queues_execution (
+        id, queue_id, workflow, status, place, priority, enqueued_at, payload, attempt, max_attempts, losses,
+        outcome, cancel_by
+    )
+    select
+        g.id, g.queue_id, g.workflow, 'queued', now() + make_interval(secs => g.n * 1e-6 - g.priority),
+        g.priority, now(), g.payload, 0, g.max_attempts, 0, '', ''
+    from unnest(
+        %(ids)s::uuid[], %(queues)s::bigint[], %(workflows)s::text[], %(priorities)s::int[], %(payloads)s::json[],
+        %(max_attempts)s::int[]
+    ) with ordinality as g (id, queue_id, workflow, priority, payload, max_attempts, n)
+    order by g.id
+)
+select now() as enqueued_at
