@@ -15,10 +15,14 @@ from contextlib import suppress
 from typing import Any
 
 from .contestants import OURS, Client, Contestant, Task, load
+from .scenarios import CHURN_RATE
 from .tape import Job, Reader, Tape
 
 BATCH = 1_000
 AT_ONCE = 8
+CHURN_BATCH = 100
+CHURN_AHEAD = 2_000  # jobs that wait; more are not enqueued
+PATIENCE = 30.0  # seconds for a job to start
 
 
 def main() -> None:
@@ -51,10 +55,12 @@ async def _do(role: str, contestant: Contestant, task: Task) -> Any:
 
 
 async def _enqueue(role: str, client: Client, task: Task) -> float | list[float]:
-    """Seconds; of `latency`, of each job from the call to its start."""
+    """Seconds; of `latency`, of each job from the call to its start. Of `churn` the number of jobs."""
     numbers = range(task.jobs)
     if role == "latency":
         return await _latencies(client, task)
+    if role == "churn":
+        return await _churn(client, task)
     began = time.perf_counter()
     if role == "one":
         await _one_by_one(client, numbers)
@@ -71,21 +77,43 @@ async def _one_by_one(client: Client, numbers: Sequence[int]) -> None:
         await client.enqueue(number)
 
 
+async def _churn(client: Client, task: Task) -> int:
+    """An even rate, for some seconds; a worker that cannot keep up with it is not buried."""
+    reader, began, sent = Reader([task.tape]), time.monotonic(), 0
+    while sent + CHURN_BATCH <= task.jobs and (elapsed := time.monotonic() - began) < task.seconds:
+        if sent > elapsed * CHURN_RATE or sent > reader.count() + CHURN_AHEAD:
+            await asyncio.sleep(0.005)
+            continue
+        await client.enqueue_many(range(sent, sent + CHURN_BATCH))
+        sent += CHURN_BATCH
+    return sent
+
+
 async def _latencies(client: Client, task: Task) -> list[float]:
-    reader = Reader([task.tape])
-    called = []
-    for number in range(task.jobs):
-        called.append(time.monotonic_ns())
+    """One at a time, in turn over the queues, with pauses that are the same in every run."""
+    reader, pauses = Reader([task.tape]), random.Random(7)  # noqa: S311
+    first = await _warm_up(client, task, reader)
+    called = {}
+    for number in range(first, task.jobs):
+        called[number] = time.monotonic_ns()
         await client.enqueue(number)
         await _until_started(reader, number)
-        pause = random.uniform(0.01, 0.03)  # noqa: S311
-        await asyncio.sleep(pause)  # idle again, and not in step with any poll
+        await asyncio.sleep(pauses.uniform(0.01, 0.03))  # idle again, and not in step with any poll
     starts = {run.number: run.start for run in reader.runs()}
-    return [(starts[number] - moment) / 1e9 for number, moment in enumerate(called)]
+    return [(starts[number] - moment) / 1e9 for number, moment in called.items()]
+
+
+async def _warm_up(client: Client, task: Task, reader: Reader) -> int:
+    """Of several queues, each has one job that is not measured: the first one creates it. Returns their number."""
+    if task.queues == 1:
+        return 0
+    await client.enqueue_many(range(task.queues))
+    await _until_started(reader, task.queues - 1)
+    return task.queues
 
 
 async def _until_started(reader: Reader, number: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while reader.count() <= number:  # another process writes it
         assert time.monotonic() < deadline, f"job {number} did not start"
         await asyncio.sleep(0.002)

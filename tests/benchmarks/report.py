@@ -10,7 +10,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .running import Figures
+from .accounting import Figures
+from .contestants import OURS
 from .scenarios import GOALS, Goal, Scenario
 
 
@@ -19,6 +20,7 @@ class Results:
     """Figures of every run, and what went wrong. A run that broke a promise has no figure."""
 
     about: dict[str, Any]
+    ours: tuple[str, ...] = (OURS,)  # ours, once for each server that it ran on: a table of ratios each
     figures: dict[str, dict[str, list[Figures]]] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
 
@@ -89,9 +91,10 @@ def _against(results: Results, goal: Goal, own: float, scenario: str, contestant
     return Ratio(goal, own, own / theirs, (min(each), max(each)), f"{name} {_number(theirs)}")
 
 
-def table(results: Results, ours: str) -> str:
-    """What the command prints: ratios first, then every median with its spread."""
-    parts = [_aligned(_ratio_rows(results, ours)), _aligned(_figure_rows(results))]
+def table(results: Results) -> str:
+    """What the command prints: ratios first, one table for each of ours, then every median with its spread."""
+    parts = [f"{ours}\n{_aligned(rows)}" for ours in results.ours if (rows := _ratio_rows(results, ours))]
+    parts.append(_aligned(_figure_rows(results)))
     if results.troubles:
         parts.append("Without a figure:\n" + "\n".join(results.troubles))
     return "\n\n".join(parts)
@@ -103,11 +106,11 @@ def _ratio_rows(results: Results, ours: str) -> list[tuple[str, ...]]:
         (
             each.goal.name, _number(each.ours), each.against, _number(each.value),
             "–".join(map(_number, each.spread)) if each.spread else "",
-            _number(each.goal.must), _number(each.goal.reach), each.verdict,
+            _number(each.goal.must) if each.goal.must else "–", _number(each.goal.reach), each.verdict,
         )
         for each in ratios(results, ours)
     ]  # fmt: skip
-    return [head, *rows]
+    return [head, *rows] if rows else []
 
 
 def _figure_rows(results: Results) -> list[tuple[str, ...]]:
@@ -121,17 +124,21 @@ def _figure_rows(results: Results) -> list[tuple[str, ...]]:
     return rows
 
 
-def write(results: Results, ours: str, folder: Path) -> None:
+def write(results: Results, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     stored = {"about": results.about, "figures": results.figures, "troubles": results.troubles}
     (folder / "results.json").write_text(json.dumps(stored, indent=1))
-    (folder / "rates.svg").write_text(plot(results, ours))
-    (folder / "report.md").write_text(_page(results, ours))
+    (folder / "rates.svg").write_text(plot(results, "rate", unit="/s"))
+    (folder / "latencies.svg").write_text(plot(results, "p50", unit=" ms"))
+    (folder / "report.md").write_text(_page(results))
 
 
-def _page(results: Results, ours: str) -> str:
-    about = "\n".join(f"- {name}: {value}" for name, value in results.about.items())
-    parts = ["# Benchmarks", about, "## Ratios", _markdown(_ratio_rows(results, ours)), "![rates](rates.svg)"]
+def _page(results: Results) -> str:
+    parts = ["# Benchmarks", "\n".join(f"- {name}: {value}" for name, value in results.about.items())]
+    for ours in results.ours:
+        if rows := _ratio_rows(results, ours):
+            parts += [f"## Ratios, {ours}", _markdown(rows)]
+    parts += ["## Rates", "![rates](rates.svg)", "## Latencies, p50", "![latencies](latencies.svg)"]
     parts += ["## Figures", _markdown(_figure_rows(results))]
     if results.troubles:
         parts += ["## Without a figure", "\n".join(f"- {each}" for each in results.troubles)]
@@ -143,18 +150,18 @@ def _page(results: Results, ours: str) -> str:
 _BAR, _LEFT, _WIDTH = 16, 260, 760
 
 
-def plot(results: Results, ours: str) -> str:
-    """Rates as bars, each scenario on a scale of its own, with the spread as a line."""
+def plot(results: Results, measure: str, *, unit: str) -> str:
+    """Medians as bars, the longest first, each scenario on a scale of its own, with the spread as a line."""
     shapes: list[str] = []
     y = 10
     for scenario, by_contestant in results.figures.items():
-        rated = {who: values for who in by_contestant if (values := results.values(scenario, who, "rate"))}
+        rated = {who: values for who in by_contestant if (values := results.values(scenario, who, measure))}
         if not rated:
             continue
         shapes.append(f'<text x="4" y="{y + 12}" font-weight="bold">{escape(scenario)}</text>')
         most = max(max(values) for values in rated.values())
         for who, values in sorted(rated.items(), key=lambda item: -median(item[1])):
-            shapes += _bar(who, values, most, y, ours)
+            shapes += _bar(who, values, most, y, unit, is_ours=who in results.ours)
             y += _BAR + 3
         y += 12
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{y}" '
@@ -162,15 +169,15 @@ def plot(results: Results, ours: str) -> str:
     return "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *shapes, "</svg>"]) + "\n"
 
 
-def _bar(who: str, values: list[float], most: float, y: int, ours: str) -> list[str]:
+def _bar(who: str, values: list[float], most: float, y: int, unit: str, *, is_ours: bool) -> list[str]:
     scale = (_WIDTH - _LEFT - 90) / most
     width, low, high = median(values) * scale, min(values) * scale, max(values) * scale
-    colour, middle = ("#2563a8" if who == ours else "#9aa5b1"), y + _BAR / 2
+    colour, middle = ("#2563a8" if is_ours else "#9aa5b1"), y + _BAR / 2
     return [
         f'<text x="{_LEFT - 6}" y="{y + 12}" text-anchor="end">{escape(who)}</text>',
         f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR}" fill="{colour}"/>',
         f'<line x1="{_LEFT + low:.1f}" x2="{_LEFT + high:.1f}" y1="{middle}" y2="{middle}" stroke="black"/>',
-        f'<text x="{_LEFT + max(width, high) + 6:.1f}" y="{y + 12}">{_number(median(values))}/s</text>',
+        f'<text x="{_LEFT + max(width, high) + 6:.1f}" y="{y + 12}">{_number(median(values))}{unit}</text>',
     ]
 
 

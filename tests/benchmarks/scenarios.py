@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from .contestants import OURS, PEERS, RAW
+from .contestants import CELERY, OURS, PEERS, RAW
 
-Kind = Literal["drain", "latency", "one", "eight", "batch", "rest", "in flight"]
-Suite = Literal["drain", "limits", "latency", "enqueue", "scale", "rest"]
+Kind = Literal["drain", "latency", "small", "churn", "one", "eight", "batch", "rest", "in flight"]
+Suite = Literal["drain", "limits", "latency", "enqueue", "scale", "hot", "churn", "rest"]
 
 # The slow ones get fewer jobs, so that a run takes seconds, not minutes.
-SHARE_OF_JOBS = {"dbos": 0.2, "procrastinate": 0.05}
+SHARE_OF_JOBS = {"dbos": 0.2, "procrastinate": 0.05, CELERY: 0.2}
 ALL = (OURS, *PEERS)
 WITH_LIMITS = (OURS, "pgqueuer", "dbos")
+
+HOT_LIMIT, HOT_SECONDS = 10, 0.01  # of the hot queue: at most 1,000 jobs a second, so the machine is not full
+SMALL_QUEUES, SMALL_LIMIT = 50, 5
+CHURN_RATE = 2_000  # jobs a second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +34,20 @@ class Scenario:
     queues: int = 1
     first: int | None = None  # only so many are waited for
     max_concurrent: int | None = None
+    beside: int = 0  # jobs that wait on the hot queue
+    churn: float = 0.0  # seconds of it before the measurement
 
     def jobs_of(self, contestant: str, scale: float) -> int:
         if self.first:
             return self.jobs
         share = 1.0 if self.kind == "latency" else SHARE_OF_JOBS.get(contestant, 1.0)
         least = 3 * (self.limit or 20)
-        return max(least, int(self.jobs * share * scale))
+        measured = max(least, int(self.jobs * share * scale))
+        return measured + self.queues if self.kind == "small" else measured  # the first of each queue is not
+
+    def scaled(self, scale: float) -> Scenario:
+        """With so much more on the hot queue; of the jobs, `jobs_of` tells the number."""
+        return replace(self, beside=int(self.beside * scale))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +65,10 @@ class Goal:
 
 
 SCENARIOS = (
-    Scenario(name="drain, 1 worker", suite="drain", kind="drain", jobs=30_000, contestants=(*ALL, RAW)),
+    Scenario(name="drain, 1 worker", suite="drain", kind="drain", jobs=30_000, contestants=(*ALL, CELERY, RAW)),
     Scenario(
-        name="drain, 2 workers", suite="drain", kind="drain", jobs=30_000, workers=2, contestants=(*ALL, RAW)
+        name="drain, 2 workers", suite="drain", kind="drain", jobs=30_000, workers=2,
+        contestants=(*ALL, CELERY, RAW),
     ),
     Scenario(
         name="limit 5, no-op", suite="limits", kind="drain", jobs=3_000, workers=2, limit=5,
@@ -74,8 +86,10 @@ SCENARIOS = (
         name="limit 100, 10 ms", suite="limits", kind="drain", jobs=8_000, workers=2, limit=100, job_seconds=0.01,
         contestants=WITH_LIMITS,
     ),
-    Scenario(name="latency", suite="latency", kind="latency", jobs=100, contestants=ALL),
-    Scenario(name="enqueue one by one", suite="enqueue", kind="one", jobs=1_500, contestants=(*ALL, RAW)),
+    Scenario(name="latency", suite="latency", kind="latency", jobs=100, contestants=(*ALL, CELERY)),
+    Scenario(
+        name="enqueue one by one", suite="enqueue", kind="one", jobs=1_500, contestants=(*ALL, CELERY, RAW)
+    ),
     Scenario(name="enqueue, 8 at once", suite="enqueue", kind="eight", jobs=4_000, contestants=(*ALL, RAW)),
     Scenario(name="enqueue, batches", suite="enqueue", kind="batch", jobs=40_000, contestants=(*ALL, RAW)),
     Scenario(name="first 5,000 of 10,000", suite="scale", kind="drain", jobs=10_000, first=5_000),
@@ -85,6 +99,17 @@ SCENARIOS = (
     Scenario(name="2 servers", suite="scale", kind="drain", jobs=20_000, workers=2, servers=2),
     Scenario(name="4 servers", suite="scale", kind="drain", jobs=20_000, workers=4, servers=4),
     Scenario(name="4 workers, 1 server", suite="scale", kind="drain", jobs=20_000, workers=4),
+    Scenario(
+        name="50 small queues alone", suite="hot", kind="small", jobs=300, queues=SMALL_QUEUES, limit=SMALL_LIMIT
+    ),
+    Scenario(
+        name="50 small queues beside a hot one", suite="hot", kind="small", jobs=300, queues=SMALL_QUEUES,
+        limit=SMALL_LIMIT, beside=1_000_000,
+    ),
+    Scenario(name="fresh", suite="churn", kind="drain", jobs=30_000),
+    Scenario(name="after churn", suite="churn", kind="churn", jobs=30_000, churn=60),
+    Scenario(name="fresh, limit 100", suite="churn", kind="drain", jobs=12_000, limit=100),
+    Scenario(name="after churn, limit 100", suite="churn", kind="churn", jobs=12_000, limit=100, churn=60),
     Scenario(name="at rest", suite="rest", kind="rest", jobs=0),
     Scenario(
         name="10,000 in flight", suite="rest", kind="in flight", jobs=10_000, job_seconds=20,
@@ -119,6 +144,23 @@ GOALS = (
         against_scenario="first 5,000 of 10,000", must=0.9, reach=0.98,
     ),
     Goal(name="10,000 queues ÷ 1", scenario="10,000 queues", against_scenario="1 queue", must=0.5, reach=0.8),
+    Goal(
+        name="10,000 queues ÷ 1, claim p99", scenario="10,000 queues", measure="claim_p99",
+        against_scenario="1 queue", must=0, reach=3, at_most=True,
+    ),
+    Goal(
+        name="beside a hot queue ÷ alone, p50", scenario="50 small queues beside a hot one", measure="p50",
+        against_scenario="50 small queues alone", must=1.5, reach=1.1, at_most=True,
+    ),
+    Goal(
+        name="beside a hot queue ÷ alone, p95", scenario="50 small queues beside a hot one", measure="p95",
+        against_scenario="50 small queues alone", must=1.5, reach=1.1, at_most=True,
+    ),
+    Goal(name="after churn ÷ fresh", scenario="after churn", against_scenario="fresh", must=0.5, reach=0.8),
+    Goal(
+        name="after churn ÷ fresh, limit 100", scenario="after churn, limit 100",
+        against_scenario="fresh, limit 100", must=0.5, reach=0.8,
+    ),
     Goal(name="2 servers ÷ 1", scenario="2 servers", against_scenario="1 queue", must=0.9, reach=1),
     Goal(name="4 servers ÷ 1", scenario="4 servers", against_scenario="4 workers, 1 server", must=0.9, reach=1),
     Goal(
@@ -133,11 +175,14 @@ GOALS = (
     ),
 )  # fmt: skip
 
+# Few, since most of the time goes into starting servers; between them they drain, hold limits and time latencies.
 SMOKE = (
-    Scenario(name="drain, 1 worker", suite="drain", kind="drain", jobs=300),
-    Scenario(name="limit 5, 10 ms", suite="limits", kind="drain", jobs=60, workers=2, limit=5, job_seconds=0.01),
-    Scenario(name="latency", suite="latency", kind="latency", jobs=5),
+    Scenario(
+        name="small queues beside a hot one", suite="hot", kind="small", jobs=15, queues=5, limit=SMALL_LIMIT,
+        beside=10_000,
+    ),
+    Scenario(name="after churn, limit 5", suite="churn", kind="churn", jobs=100, limit=5, churn=0.5),
     Scenario(name="enqueue, 8 at once", suite="enqueue", kind="eight", jobs=80),
-)
-SUITES: tuple[Suite, ...] = ("drain", "limits", "latency", "enqueue", "scale", "rest")
+)  # fmt: skip
+SUITES: tuple[Suite, ...] = ("drain", "limits", "latency", "enqueue", "scale", "hot", "churn", "rest")
 USUAL: tuple[Suite, ...] = ("drain", "limits", "latency", "enqueue")

@@ -26,7 +26,12 @@ def test_the_benchmarks_run_and_every_promise_holds(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {path.name for path in tmp_path.iterdir()} >= {"results.json", "report.md", "rates.svg"}
+    assert {path.name for path in tmp_path.iterdir()} >= {
+        "results.json",
+        "report.md",
+        "rates.svg",
+        "latencies.svg",
+    }
 
 
 def test_a_job_that_runs_twice_is_found() -> None:

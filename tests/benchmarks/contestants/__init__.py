@@ -6,8 +6,8 @@ They run in processes of their own (`tests.benchmarks.process`), so that a libra
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +18,10 @@ from ..tape import Job
 OURS = "polos"
 RAW = "raw"
 PEERS = ("pgqueuer", "dbos", "procrastinate")
-MODULES = {"pgqueuer": "with_pgqueuer", "dbos": "with_dbos", "procrastinate": "with_procrastinate"}
+CELERY = "celery"  # a note, not a peer: its store is Redis, which may forget
+WITH = (*PEERS, CELERY)  # their modules are called with_…
+
+IsUnfinished = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,7 @@ class Task:
 
     contestant: str
     database_url: str
+    name: str = "bench"  # of the queue and the workflow; only ours has others
     limit: int | None = None
     job_seconds: float = 0.0
     jobs: int = 0
@@ -35,6 +39,12 @@ class Task:
     api_url: str = ""
     api_key: str = ""
     max_concurrent: int | None = None
+    seconds: float = 0.0  # that a churn goes on
+
+    @property
+    def claims_tape(self) -> Path:
+        """Where a worker may write down its claims: how many it got, when it asked, when it had them."""
+        return self.tape.with_suffix(".claims")
 
     def to_json(self) -> str:
         return json.dumps(asdict(self) | {"tape": str(self.tape)})
@@ -51,7 +61,8 @@ class Client(Protocol):
 
 
 class Contestant(Protocol):
-    UNFINISHED: str  # SQL: whether the store has anything left to do
+    def unfinished(self, url: str) -> AbstractContextManager[IsUnfinished]:
+        """Whether the store at `url` has anything left to do."""
 
     async def set_up(self, task: Task) -> None:
         """Its schema, in an empty database."""
@@ -63,4 +74,16 @@ class Contestant(Protocol):
 
 
 def load(name: str) -> Contestant:
-    return cast(Contestant, import_module(f"{__name__}.{MODULES.get(name, name)}"))
+    return cast(Contestant, import_module(f"{__name__}.{'with_' if name in WITH else ''}{name}"))
+
+
+def by_sql(question: str) -> Callable[[str], AbstractContextManager[IsUnfinished]]:
+    """`unfinished` of those whose store is PostgreSQL."""
+
+    @contextmanager
+    def unfinished(url: str) -> Iterator[IsUnfinished]:
+        psycopg = import_module("psycopg")  # here, so that no worker pays for it
+        with psycopg.connect(url, autocommit=True) as db:
+            yield lambda: bool(db.execute(question).fetchone()[0])
+
+    return unfinished

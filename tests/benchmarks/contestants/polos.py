@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from polos import Context, Invocation, PolosClient, Worker, Workflow, queue, workflow
+from polos._session import Session
 
-from ..tape import Job
-from . import Client, Task
+from ..tape import Job, Tape
+from . import Client, Task, by_sql
 
-UNFINISHED = """
+unfinished = by_sql("""
     select exists (select from queues_execution where status = 'queued')
         or exists (select from queues_execution where status in ('running', 'cancelling'))
-"""
+""")
 
 
 async def set_up(task: Task) -> None:
@@ -24,8 +27,23 @@ async def work(task: Task, job: Job) -> None:
     async def body(ctx: Context, number: int) -> None:
         await job.run(number)
 
+    _record_claims(Tape(task.claims_tape, task.jobs + 10_000))  # each has one job at least
     client = PolosClient(task.api_url, task.api_key)
     await Worker([_workflow(task, body)], client=client, max_concurrent=task.max_concurrent).run()
+
+
+def _record_claims(tape: Tape) -> None:
+    """From the moment when the worker asks to the moment when it has the answer, if there was any work in it."""
+    claim = Session._claim
+
+    async def recorded(self: Session, *request: Any) -> dict[str, Any]:
+        asked = time.monotonic_ns()
+        reply = await claim(self, *request)
+        if reply["executions"]:
+            tape.add(len(reply["executions"]), asked, time.monotonic_ns())
+        return reply
+
+    Session._claim = recorded  # type: ignore[method-assign]
 
 
 @asynccontextmanager
@@ -40,21 +58,21 @@ class _Client:
         self._workflow = _workflow(task, _never)
 
     async def enqueue(self, number: int) -> None:
-        await self._client.invoke(self._workflow, number)
+        await self._client.invoke(self._workflow, number, **self._place(number))
 
     async def enqueue_many(self, numbers: Sequence[int]) -> None:
         if self._task.queues == 1:
             await self._client.batch_invoke([(self._workflow, number) for number in numbers])
-        else:
-            await self._client.batch_invoke([self._on_its_queue(number) for number in numbers])
-
-    def _on_its_queue(self, number: int) -> Invocation:
-        return Invocation(
-            workflow=self._workflow,
-            payload=number,
-            queue_name=f"bench-{number % self._task.queues}",
-            queue_concurrency_limit=self._task.limit,
+            return
+        await self._client.batch_invoke(
+            [Invocation(workflow=self._workflow, payload=number, **self._place(number)) for number in numbers]
         )
+
+    def _place(self, number: int) -> dict[str, Any]:
+        if self._task.queues == 1:
+            return {}
+        name = f"{self._task.name}-{number % self._task.queues}"
+        return {"queue_name": name, "queue_concurrency_limit": self._task.limit}
 
 
 async def _never(ctx: Context, number: int) -> None:
@@ -62,5 +80,6 @@ async def _never(ctx: Context, number: int) -> None:
 
 
 def _workflow(task: Task, body: object) -> Workflow[None]:
-    made: Workflow[None] = workflow(id="bench", queue=queue("bench", concurrency_limit=task.limit))(body)  # type: ignore[call-overload]
+    line = queue(task.name, concurrency_limit=task.limit)
+    made: Workflow[None] = workflow(id=task.name, queue=line)(body)  # type: ignore[call-overload]
     return made

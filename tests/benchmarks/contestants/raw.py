@@ -10,10 +10,10 @@ from typing import Any
 from queues.ids import uuid7
 
 from ..tape import Job
-from . import Client, Task
+from . import Client, Task, by_sql
 
 BATCH = 500
-UNFINISHED = "select exists (select from job where status < 2)"
+unfinished = by_sql("select exists (select from job where status < 2)")
 TABLE = """
     create table job (
         id uuid primary key,

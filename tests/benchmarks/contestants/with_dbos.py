@@ -10,13 +10,13 @@ from importlib import import_module
 from typing import Any
 
 from ..tape import Job
-from . import Client, Task
+from . import Client, Task, by_sql
 
-UNFINISHED = """
+unfinished = by_sql("""
     select exists (
         select from dbos.workflow_status where queue_name = 'bench' and status in ('ENQUEUED', 'PENDING')
     )
-"""
+""")
 VERSION = "benchmark"
 
 

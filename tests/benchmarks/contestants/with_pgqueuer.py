@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import Any
 
 from ..tape import Job
-from . import Client, Task
+from . import Client, Task, by_sql
 
-UNFINISHED = "select exists (select from pgqueuer)"
+unfinished = by_sql("select exists (select from pgqueuer)")
 
 
 async def set_up(task: Task) -> None:

@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import Any
 
 from ..tape import Job
-from . import Client, Task
+from . import Client, Task, by_sql
 
-UNFINISHED = "select exists (select from procrastinate_jobs where status in ('todo', 'doing'))"
+unfinished = by_sql("select exists (select from procrastinate_jobs where status in ('todo', 'doing'))")
 
 
 async def set_up(task: Task) -> None:
