@@ -126,6 +126,10 @@ class Change(models.Model):
         return f"{self.kind} {self.before} → {self.after}"
 
 
+def no_claims() -> list[int]:
+    return [0, 0]
+
+
 class Worker(models.Model):
     """A worker process and its lease: what holds slots is alive until `lease_until`, not longer."""
 
@@ -147,10 +151,10 @@ class Worker(models.Model):
     heartbeat_at = models.DateTimeField()
     lease_until = models.DateTimeField()
     left_at = models.DateTimeField(null=True, blank=True)
-    # The last claim that was handed out, so that a repeated exchange returns it again.
-    claim_seq = models.BigIntegerField(default=0)
-    claim_token = models.UUIDField(null=True, blank=True)
-    claim_at = models.DateTimeField(null=True, blank=True)
+    # The last claim that was handed out on each of two lanes, so that a repeated exchange returns it again.
+    claim_seq = ArrayField(models.BigIntegerField(), size=2, default=no_claims)
+    claim_token = ArrayField(models.UUIDField(null=True), size=2, null=True, blank=True)
+    claim_at = ArrayField(models.DateTimeField(null=True), size=2, null=True, blank=True)
 
     class Meta:
         ordering = ("-registered_at",)

@@ -148,6 +148,9 @@ class Exchange(_Request, frozen=True, kw_only=True):
     seq: Annotated[int, Meta(ge=0)] = 0  # of this claim, rising; repeated when the reply was lost
     received: Annotated[int, Meta(ge=0)] = 0  # the last seq whose reply arrived
     capacity: Annotated[int, Meta(ge=0, le=MAX_BATCH)] = 0  # 0: hand in only, returns at once
+    # A worker may have one claim under way on each of two lanes, so that one is made while the other is run. `seq`
+    # and `received` count on their lane.
+    lane: Annotated[int, Meta(ge=0, le=1)] = 0
     wait: Annotated[float, Meta(ge=0, le=60)] = 0.0  # seconds to wait for work when there is none
     results: Annotated[list[Finished], Meta(max_length=MAX_BATCH)] = []
 
@@ -184,7 +187,8 @@ class Exchanged(_Reply, frozen=True, kw_only=True):
 
 
 class Heartbeat(_Request, frozen=True, kw_only=True):
-    received: Annotated[int, Meta(ge=0)] = 0
+    received: Annotated[int, Meta(ge=0)] = 0  # the last seq whose reply arrived, on lane 0
+    received_beside: Annotated[int, Meta(ge=0)] = 0  # and on lane 1
 
 
 class Beat(_Reply, frozen=True, kw_only=True):

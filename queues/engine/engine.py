@@ -168,8 +168,8 @@ class Engine:
     async def heartbeat(self, worker_id: UUID, request: Heartbeat) -> Beat:
         """Renews the lease of everything the worker holds. Raises `WorkerGone`."""
         beat, unheard = await self.leases.heartbeat(worker_id, request)
-        if unheard is not None:
-            self._unheard(worker_id, unheard)
+        for token in unheard:
+            self._unheard(worker_id, token)
         return beat
 
     async def deregister(self, worker_id: UUID) -> int:

@@ -40,6 +40,9 @@ SKIPPED_PATIENCE = 0.5  # seconds: lock_timeout of one try for a queue that was 
 log = logging.getLogger(__name__)
 
 
+Place = tuple[UUID, int]  # a worker and a lane: one claiming exchange at a time
+
+
 @dataclass(slots=True)
 class Visit:
     """One exchange at the desk."""
@@ -61,7 +64,11 @@ class Visit:
 
     @property
     def taker(self) -> Taker:
-        return Taker(self.member, self.request.seq, self.token, self.request.capacity)
+        return Taker(self.member, self.request.seq, self.token, self.request.capacity, self.request.lane)
+
+    @property
+    def place(self) -> Place:
+        return self.member.id, self.request.lane
 
     def reply(self, executions: list[Claimed], **more: Any) -> None:
         if not self.future.done():
@@ -133,10 +140,10 @@ class Desk:
         self._on_stale = on_stale
         self._line: list[Visit] = []  # to be served by the next transaction
         self._arrivals: list[Arrival] = []
-        self._hall: dict[UUID, Visit] = {}  # long polls, by worker, in order of arrival
+        self._hall: dict[Place, Visit] = {}  # long polls, in order of arrival
         self._task: asyncio.Task[None] | None = None
         self._skipped: dict[int, asyncio.Task[None]] = {}
-        self._newest: dict[UUID, Visit] = {}  # the claiming exchange that each worker still listens to
+        self._newest: dict[Place, Visit] = {}  # the claiming exchange that somebody still listens to
         self._cancels: set[UUID] = set()  # workers that have something to cancel
         self.closing = False
 
@@ -151,8 +158,8 @@ class Desk:
             member, request, loop.create_future(), uuid4(), time.monotonic() + min(request.wait, self._lease / 2)
         )
         if visit.claims:
-            self._newest[member.id] = visit
-            self._send_home(member.id)
+            self._newest[visit.place] = visit
+            self._send_home(visit.place)
         self._line.append(visit)
         self._serve()
         try:
@@ -161,16 +168,15 @@ class Desk:
                 raise EngineUnavailable("The server is stopping. Repeat the request.")
             return reply
         finally:
-            if self._newest.get(member.id) is visit:
-                del self._newest[member.id]
-            if self._hall.get(member.id) is visit:
-                del self._hall[member.id]
+            if self._newest.get(visit.place) is visit:
+                del self._newest[visit.place]
+            self._leave(visit)
 
-    def _send_home(self, worker_id: UUID) -> None:
-        """A worker has one claiming exchange in flight: a newer one ends the older."""
-        older = self._hall.get(worker_id)
+    def _send_home(self, place: Place) -> None:
+        """On each lane one claiming exchange is in flight: a newer one ends the older."""
+        older = self._hall.get(place)
         if older is not None and not older.busy:
-            del self._hall[worker_id]
+            del self._hall[place]
             older.reply([])
 
     def awaits(self, pairs: Iterable[tuple[int, str]]) -> bool:
@@ -201,9 +207,8 @@ class Desk:
 
     def tell_cancels(self, worker_id: UUID) -> None:
         """A worker that waits here learns at once that something of its is to be cancelled."""
-        visit = self._hall.get(worker_id)
         self._cancels.add(worker_id)
-        if visit is not None:
+        if (worker_id, 0) in self._hall or (worker_id, 1) in self._hall:
             self._serve()
 
     def close(self) -> None:
@@ -273,13 +278,14 @@ class Desk:
 
     def _from_hall(self, freed: set[int], most: int, claiming: set[UUID]) -> list[Visit]:
         found: list[Visit] = []
-        for worker_id, visit in list(self._hall.items()):
+        for place, visit in list(self._hall.items()):
             if visit.future.done():
-                del self._hall[worker_id]
+                del self._hall[place]
             elif (
-                len(found) < most and not visit.busy and worker_id not in claiming and self._may_gain(visit, freed)
+                len(found) < most and not visit.busy and place[0] not in claiming and self._may_gain(visit, freed)
             ):
                 found.append(visit)
+                claiming.add(place[0])
         return found
 
     def _may_gain(self, visit: Visit, freed: set[int]) -> bool:
@@ -434,17 +440,17 @@ class Desk:
         return [claimed(row, self._queue_name(row[1])) for row in rows]
 
     def _leave(self, visit: Visit) -> None:
-        if self._hall.get(visit.member.id) is visit:
-            del self._hall[visit.member.id]
+        if self._hall.get(visit.place) is visit:
+            del self._hall[visit.place]
 
     def _wait_in_hall(self, visit: Visit) -> None:
         left = visit.deadline - time.monotonic()
-        if left <= 0.001 or self.closing or visit.future.done() or self._newest.get(visit.member.id) is not visit:
+        if left <= 0.001 or self.closing or visit.future.done() or self._newest.get(visit.place) is not visit:
             self._leave(visit)
             visit.reply([])
-        elif self._hall.get(visit.member.id) is not visit:
-            self._send_home(visit.member.id)
-            self._hall[visit.member.id] = visit
+        elif self._hall.get(visit.place) is not visit:
+            self._send_home(visit.place)
+            self._hall[visit.place] = visit
             asyncio.get_running_loop().call_later(left, self._time_over, visit)
 
     def _time_over(self, visit: Visit) -> None:
@@ -472,14 +478,17 @@ class Desk:
                 return visit.fail(WorkerGone(visit.member.id))
             if row[0] == "draining":
                 return visit.reply([], drain=True)
-            seq, token = row[2], row[3]
+            lane = visit.request.lane
+            seq, token = row[2][lane], row[3][lane]
             if seq != visit.request.seq:
                 return visit.fail(WorkerGone(visit.member.id)) if seq < visit.request.seq else visit.reply([])
             cursor = await conn.execute(statement("claimed_before"), worker | {"token": token})
             rows = await cursor.fetchall()
             await conn.execute(
                 statement("take_over_claim"),
-                worker | {"token": token if rows else visit.token, "seq": seq, "old": token, "lease": self._lease},
+                worker
+                | {"token": token if rows else visit.token, "seq": seq, "old": token, "lease": self._lease}
+                | {"lane": lane + 1},
             )
         if rows:
             visit.token = token

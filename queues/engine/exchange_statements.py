@@ -24,6 +24,7 @@ class Taker(NamedTuple):
     seq: int
     token: UUID
     capacity: int
+    lane: int
 
 
 def begin(flight: Flight, takers: Sequence[Taker], *, lease: float) -> int:
@@ -31,6 +32,7 @@ def begin(flight: Flight, takers: Sequence[Taker], *, lease: float) -> int:
         "ids": uuids(taker.member.id for taker in takers),
         "seqs": numbers(taker.seq for taker in takers),
         "tokens": uuids(taker.token for taker in takers),
+        "lanes": numbers(taker.lane + 1 for taker in takers),
         "lease": lease,
     }
     return flight.add(statement("begin_claims"), values)

@@ -15,6 +15,8 @@ from .database import Connection, Database, Row
 from .errors import WorkerGone
 from .statements import statement
 
+_Heard = tuple[UUID, int, int]  # a worker, and the last seq that it heard the answer of, on each lane
+
 MOST_LOST = 100  # workers found lost by one sweep
 
 
@@ -25,16 +27,14 @@ class Leases:
         self._database = database
         self._lease = lease
         self._max_losses = max_losses
-        self._beats: Combiner[tuple[UUID, int], tuple[bool, UUID | None, list[UUID]]] = Combiner(self._beat_all)
+        self._beats: Combiner[_Heard, tuple[bool, list[UUID], list[UUID]]] = Combiner(self._beat_all)
 
-    async def heartbeat(self, worker_id: UUID, request: Heartbeat) -> tuple[Beat, UUID | None]:
-        """The answer, and the token of a claim that the worker never heard of. Raises `WorkerGone`."""
-        drain, unheard, cancel = await self._beats.submit((worker_id, request.received))
+    async def heartbeat(self, worker_id: UUID, request: Heartbeat) -> tuple[Beat, list[UUID]]:
+        """The answer, and the tokens of claims that the worker never heard of. Raises `WorkerGone`."""
+        drain, unheard, cancel = await self._beats.submit((worker_id, request.received, request.received_beside))
         return Beat(lease_seconds=self._lease, cancel=cancel, drain=drain), unheard
 
-    async def _beat_all(
-        self, beats: list[tuple[UUID, int]]
-    ) -> list[tuple[bool, UUID | None, list[UUID]] | Exception]:
+    async def _beat_all(self, beats: list[_Heard]) -> list[tuple[bool, list[UUID], list[UUID]] | Exception]:
         rows, requests = await self._database.again(lambda: self._beat(beats))
         renewed = {row[0]: row for row in rows}
         cancels = defaultdict(list)
@@ -42,22 +42,23 @@ class Leases:
             cancels[worker_id].append(execution_id)
         return [
             (renewed[worker][1], renewed[worker][2], cancels[worker]) if worker in renewed else WorkerGone(worker)
-            for worker, _ in beats
+            for worker, _, _ in beats
         ]
 
-    async def _beat(self, beats: list[tuple[UUID, int]]) -> tuple[list[Row], list[Row]]:
+    async def _beat(self, beats: list[_Heard]) -> tuple[list[Row], list[Row]]:
         async with self._database.connection() as conn:
             cursor = await conn.execute(
                 statement("heartbeat"),
                 {
-                    "ids": uuids(worker for worker, _ in beats),
-                    "received": numbers(received for _, received in beats),
+                    "ids": uuids(worker for worker, _, _ in beats),
+                    "received": numbers(received for _, received, _ in beats),
+                    "received_beside": numbers(beside for _, _, beside in beats),
                     "lease": self._lease,
                 },
             )
             rows = await cursor.fetchall()
             cursor = await conn.execute(
-                statement("cancel_requests"), {"workers": uuids(worker for worker, _ in beats)}
+                statement("cancel_requests"), {"workers": uuids(worker for worker, _, _ in beats)}
             )
             return rows, await cursor.fetchall()
 
@@ -80,7 +81,9 @@ class Leases:
             return await self._take_back(conn, [worker_id], outcome="released", token=token)
 
     def _is_still_unheard(self, row: Row | None, token: UUID) -> bool:
-        return row is not None and row[3] == token and row[4].total_seconds() >= self._lease
+        if row is None or token not in row[3]:
+            return False
+        return bool(row[4][row[3].index(token)].total_seconds() >= self._lease)
 
     async def expire(self) -> tuple[int, list[Row]]:
         """Workers without a lease are lost, and what is held without a live worker goes back to its place.

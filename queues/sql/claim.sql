@@ -16,7 +16,7 @@ taker as materialized (
     from unnest(%(workers)s::uuid[], %(tokens)s::uuid[], %(capacities)s::int[])
         with ordinality as t (worker, token, capacity, n)
     join queues_worker w on w.id = t.worker
-    where w.claim_token = t.token and w.state = 'alive' and w.lease_until > clock_timestamp()
+    where t.token = any(w.claim_token) and w.state = 'alive' and w.lease_until > clock_timestamp()
 ),
 room as materialized (
     select h.*, case when h.effective_limit is not null and h.room > 0 then array(

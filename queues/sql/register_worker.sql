@@ -3,12 +3,13 @@
 -- Locks: the worker's row.
 insert into queues_worker as w (
     id, name, host, pid, sdk_version, max_concurrent, state, key_name, registered_at, heartbeat_at, lease_until,
-    claim_seq
+    claim_seq, claim_token, claim_at
 )
 values (
     %(id)s::uuid, %(name)s::text, %(host)s::text, %(pid)s::int, %(sdk_version)s::text, %(max_concurrent)s::int,
     'alive', %(key_name)s::text, clock_timestamp(), clock_timestamp(),
-    clock_timestamp() + make_interval(secs => %(lease)s::float8), 0
+    clock_timestamp() + make_interval(secs => %(lease)s::float8),
+    '{0,0}', '{null,null}', '{null,null}'
 )
 on conflict (id) do update
 set heartbeat_at = excluded.heartbeat_at, lease_until = excluded.lease_until, name = excluded.name,

@@ -23,7 +23,7 @@ insert into workflows_step (execution_id, key, attempt, started_at, ended_at)
 select id, 'step', 1, now(), now() from queues_execution
 """
 LONG_AGO = "update queues_execution set finished_at = now() - interval '31 days' where id = %s"
-CLAIMED_LONG_AGO = "update queues_worker set claim_at = now() - interval '1 hour'"
+CLAIMED_LONG_AGO = "update queues_worker set claim_at = array[now() - interval '1 hour', null]"
 
 
 async def cancel(id: UUID) -> tuple[str, bool]:
@@ -203,7 +203,7 @@ async def test_a_claim_that_is_asked_for_again_while_it_is_being_released_is_kep
     assert token is not None
     query(dsn, CLAIMED_LONG_AGO)
     _, unheard = await engine.leases.heartbeat(crew.id, Heartbeat(received=0))
-    assert unheard == token
+    assert unheard == [token]
     await engine.exchange(crew.id, lost_reply)  # after the heartbeat, before the release that it led to
     assert await engine.leases.release_unheard(crew.id, token) == []
     assert status_of(dsn, id) == "running"

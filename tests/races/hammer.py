@@ -24,7 +24,13 @@ def main(dsn: str, seed: int, seconds: float, mode: str) -> None:
     """`mode`: plain; rough (claims end in every way); unlocked (claims do not lock queues: must be found)."""
     random.seed(seed)
     if mode == "unlocked":
-        exchange_statements.statement = mutant(lock_queues=(("for no key update skip locked", ""),))  # type: ignore[assignment, attr-defined]
+        # Slowly, so that two of them surely meet between looking and committing.
+        exchange_statements.statement = mutant(  # type: ignore[assignment, attr-defined]
+            lock_queues=(("for no key update skip locked", ""),),
+            claim=(
+                ("as p (queue_id, workflow)\n", "as p (queue_id, workflow) where pg_sleep(0.005)::text = ''\n"),
+            ),
+        )
     ends = ENDS if mode == "rough" else ENDS[:1]
     stale = asyncio.run(_run(dsn, seed, seconds, ends))
     sys.stdout.write(f"{stale}\n")

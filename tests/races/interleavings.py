@@ -26,7 +26,9 @@ WORKER = """
 insert into queues_worker (
     id, name, host, sdk_version, max_concurrent, state, key_name, registered_at, heartbeat_at, lease_until,
     claim_seq, claim_token
-) values (%s, 'w', '', '', 100, 'alive', '', now(), now(), now() + interval '1 minute', 1, %s)
+) values (
+    %s, 'w', '', '', 100, 'alive', '', now(), now(), now() + interval '1 minute', '{1,0}', array[%s, null]::uuid[]
+)
 """
 
 
@@ -363,8 +365,8 @@ def a_sweep_spares_a_worker_that_renews_in_time(dsn: str, text: Text, renew: str
     soon = "update queues_worker set lease_until = clock_timestamp() + interval '0.2 seconds' where id = %s"
     with stage.rival() as a, stage.rival() as b:
         stage.main.execute(soon, (worker,))
-        values = {"ids": uuids([worker]), "received": numbers([1]), "lease": 60.0}
-        values |= {"seqs": numbers([2]), "tokens": uuids([uuid7()])}
+        values = {"ids": uuids([worker]), "received": numbers([1]), "received_beside": numbers([0]), "lease": 60.0}
+        values |= {"seqs": numbers([2]), "tokens": uuids([uuid7()]), "lanes": numbers([1])}
         used = {name: value for name, value in values.items() if f"%({name})s" in text(renew)}
         assert a.execute(text(renew).encode(), used).rowcount == 1
         # until the moment that the committed row names has passed

@@ -24,8 +24,8 @@ FINAL = ("completed", "failed", "cancelled")
 class FakeWorker:
     id: str
     registration: dict[str, Any]
-    claim_seq: int = 0
-    claim_reply: dict[str, Any] | None = None
+    claim_seq: list[int] = field(default_factory=lambda: [0, 0])  # per lane
+    claim_reply: list[dict[str, Any] | None] = field(default_factory=lambda: [None, None])
     gone: bool = False
     left: bool = False
     cancel: set[str] = field(default_factory=set)
@@ -283,16 +283,18 @@ class FakeServer:
             await self._announce()
         reply: dict[str, Any] | None = {"token": None, "executions": []}
         if capacity := body.get("capacity", 0):
-            reply = await self._claim_once(worker, body["seq"], capacity, body.get("wait", 0))
+            reply = await self._claim_once(worker, body, capacity)
         cancel = [id for id in worker.cancel if self.executions[id]["status"] == "cancelling"]
         worker.cancel.clear()
         return _json(
             {"seq": body.get("seq", 0), **(reply or {}), "refused": refused, "cancel": cancel, "drain": self.drain}
         )
 
-    async def _claim_once(self, worker: FakeWorker, seq: int, capacity: int, wait: float) -> dict[str, Any]:
-        if seq == worker.claim_seq and worker.claim_reply is not None:
-            return worker.claim_reply
+    async def _claim_once(self, worker: FakeWorker, body: dict[str, Any], capacity: int) -> dict[str, Any]:
+        seq, lane, wait = body["seq"], body.get("lane", 0), body.get("wait", 0)
+        reply: dict[str, Any] | None = worker.claim_reply[lane]
+        if seq == worker.claim_seq[lane] and reply is not None:
+            return reply
         found: dict[str, Any] | None = None
 
         def look() -> bool:
@@ -307,8 +309,10 @@ class FakeServer:
                 await self.changed.wait_for(look)
         except TimeoutError:
             pass
-        worker.claim_seq, worker.claim_reply = seq, found or {"token": None, "executions": []}
-        return worker.claim_reply
+        worker.claim_seq[lane] = seq
+        answer: dict[str, Any] = found or {"token": None, "executions": []}
+        worker.claim_reply[lane] = answer
+        return answer
 
     async def _heartbeat(self, request: web.Request, body: Any) -> web.Response:
         worker = self._worker(request)

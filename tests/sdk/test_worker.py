@@ -336,8 +336,33 @@ async def test_results_go_with_the_next_claim(server: FakeServer) -> None:
         await server.add("quick")
     async with working(quick, max_concurrent=10):
         await server.until(lambda: len(server.by_status("completed")) == 50)
-    claims = [len(body.get("results", [])) for body in server.bodies("/exchange") if body["capacity"]]
-    assert claims[:6] == [0, 10, 10, 10, 10, 10]
+    with_claims = [len(body.get("results", [])) for body in server.bodies("/exchange") if body["capacity"]]
+    assert sum(with_claims) == 50
+
+
+async def test_a_second_lane_claims_while_there_is_more_work_than_room(server: FakeServer) -> None:
+    running = most = 0
+
+    @workflow(id="quick")
+    async def quick(ctx: Context) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+
+    for _ in range(60):
+        await server.add("quick")
+    async with working(quick, max_concurrent=10):
+        await server.until(lambda: len(server.by_status("completed")) == 60)
+        await asyncio.sleep(0.1)
+        count = len(server.bodies("/exchange"))
+        await server.add("quick")
+        await server.until(lambda: len(server.by_status("completed")) == 61)
+    lanes = [body.get("lane", 0) for body in server.bodies("/exchange") if body["capacity"]]
+    assert lanes[0] == 0 and 1 in lanes
+    assert most == 10
+    assert not any(body.get("lane") for body in server.bodies("/exchange")[count:]), "one execution needs one lane"
 
 
 async def test_a_lost_reply_is_asked_for_again_with_the_same_number(server: FakeServer) -> None:
