@@ -1,6 +1,10 @@
 """A worker's last claim becomes its last claim on each of two lanes; what was noted is lane 0's."""
 
-import django.contrib.postgres.fields
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
 from django.db import migrations, models
 
 import queues.models
@@ -19,8 +23,8 @@ alter table queues_worker
 """
 
 
-def array(**options):
-    return django.contrib.postgres.fields.ArrayField(size=2, **options)
+def array(**options: Any) -> ArrayField:
+    return ArrayField(size=2, **options)
 
 
 class Migration(migrations.Migration):
@@ -35,7 +39,9 @@ class Migration(migrations.Migration):
                     "worker", "claim_at", array(base_field=models.DateTimeField(null=True), blank=True, null=True)
                 ),
                 migrations.AlterField(
-                    "worker", "claim_seq", array(base_field=models.BigIntegerField(), default=queues.models.no_claims)
+                    "worker",
+                    "claim_seq",
+                    array(base_field=models.BigIntegerField(), default=queues.models.no_claims),
                 ),
                 migrations.AlterField(
                     "worker", "claim_token", array(base_field=models.UUIDField(null=True), blank=True, null=True)

@@ -43,7 +43,7 @@ def _record_claims(tape: Tape) -> None:
             tape.add(len(reply["executions"]), asked, time.monotonic_ns())
         return reply
 
-    Session._claim = recorded  # type: ignore[method-assign]
+    Session._claim = recorded  # type: ignore[method-assign, assignment]
 
 
 @asynccontextmanager
