@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from daphne import http_protocol
+from daphne import http_protocol, ws_protocol
 from daphne import server as daphne_server
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.server import Server, twisted_loop
@@ -53,6 +53,20 @@ class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
         self.channel.loseConnection()
 
 
+class PagesSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
+    """What pages say is bounded, but not what they are told. Autobahn has one bound for both, and drops what is
+    longer without an error: every frame about more than eight queues."""
+
+    maxMessagePayloadSize: int
+
+    def sendMessage(self, *said: Any, **options: Any) -> None:
+        bound, self.maxMessagePayloadSize = self.maxMessagePayloadSize, 0
+        try:
+            super().sendMessage(*said, **options)
+        finally:
+            self.maxMessagePayloadSize = bound
+
+
 class LanesFactory(http_protocol.HTTPFactory):  # type: ignore[misc]
     """Every connection begins on the fast lane."""
 
@@ -92,6 +106,7 @@ class DrainingServer(Server):  # type: ignore[misc]
 def serve(life: Life, *, host: str, port: int) -> None:
     http_protocol.WebRequest = BoundedRequest  # what Daphne makes of each request
     daphne_server.HTTPFactory = LanesFactory  # and of each connection
+    ws_protocol.WebSocketFactory.protocol = PagesSocket
     server = DrainingServer(
         application,
         endpoints=[

@@ -21,6 +21,17 @@ def first_row(page: Page) -> str | None:
     return page.locator("tbody tr").first.get_attribute("id")
 
 
+def test_a_frame_about_many_queues_arrives(open_page: OpenPage) -> None:
+    for number in range(60):
+        make_queue(f"q-{number:02}")
+    page = open_page("about:blank")
+    received: list[int] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(len(frame))))
+    page.goto("/")
+    is_live(page)
+    assert max(received) > 20_000
+
+
 def test_rows_that_are_held_still_say_how_many_changes_wait_and_come_when_asked(open_page: OpenPage) -> None:
     one, two = make_queue("aaa"), make_queue("bbb")
     page = open_page()
