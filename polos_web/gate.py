@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -19,6 +20,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_API_BYTES = 16 * 1024 * 1024
 MAX_PAGE_BYTES = 2_621_440
 MAX_WAITING = 200
+_IN_MEMORY = 64 * 1024  # bytes of a body; the rest is in a file
 _ALWAYS = frozenset(("/healthz", "/readyz", "/metrics"))  # asked exactly when a server is overloaded
 
 
@@ -49,15 +51,23 @@ class Gate:
             await self._in_line(scope, receive, send, limit)
 
     async def _in_line(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
-        self.waiting += 1
-        try:
-            await self.places.acquire()
-        finally:
-            self.waiting -= 1
-        try:
-            await self._bounded(scope, receive, send, limit)
-        finally:
-            self.places.release()
+        """The body first: a place is for work, not for waiting on a slow client."""
+        with SpooledTemporaryFile(max_size=_IN_MEMORY) as body:
+            try:
+                if not await _arrived(body, _counting(receive, limit)):
+                    return
+            except TooLarge:
+                await _refuse_size(send, limit)
+                return
+            self.waiting += 1
+            try:
+                await self.places.acquire()
+            finally:
+                self.waiting -= 1
+            try:
+                await self.application(scope, _from(body, receive), send)
+            finally:
+                self.places.release()
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         try:
@@ -65,6 +75,30 @@ class Gate:
         except TooLarge:
             # Django reads the whole body before it answers, so no response has begun.
             await _refuse_size(send, limit)
+
+
+async def _arrived(body: IO[bytes], receive: Receive) -> bool:
+    """Whether the whole body came, before the client went."""
+    while (message := await receive())["type"] == "http.request":
+        body.write(message.get("body", b""))
+        if not message.get("more_body"):
+            body.seek(0)
+            return True
+    return False
+
+
+def _from(body: IO[bytes], receive: Receive) -> Receive:
+    ended = False
+
+    async def read() -> Message:
+        nonlocal ended
+        if ended:
+            return await receive()
+        part = body.read(_IN_MEMORY)
+        ended = len(part) < _IN_MEMORY
+        return {"type": "http.request", "body": part, "more_body": not ended}
+
+    return read
 
 
 def _counting(receive: Receive, limit: int) -> Receive:

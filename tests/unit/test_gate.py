@@ -75,3 +75,36 @@ async def _released(release: asyncio.Event, call: Call, gate: Gate) -> Call:
     await asyncio.sleep(0)
     release.set()
     return await task
+
+
+async def test_slow_bodies_take_no_place() -> None:
+    async def never() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    gate = Gate(reads_everything, at_once=1)
+    slow = Call()
+    slow.receive = never  # type: ignore[method-assign]
+    tasks = [asyncio.create_task(slow.through(gate)) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert (await asyncio.wait_for(Call().through(gate), 1)).answer == 200
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_large_body_arrives_whole() -> None:
+    seen = 0
+
+    async def count(scope: Any, receive: Receive, send: Send) -> None:
+        nonlocal seen
+        while True:
+            message = await receive()
+            seen += len(message["body"])
+            if not message["more_body"]:
+                break
+        await respond(send, 200, "fine")
+
+    parts = tuple(b"x" * 64 * 1024 for _ in range(4))
+    assert (await Call(parts=parts).through(Gate(count, at_once=1))).answer == 200
+    assert seen == 4 * 64 * 1024
