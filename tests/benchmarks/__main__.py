@@ -71,19 +71,19 @@ def _scenarios(options: argparse.Namespace) -> list[Scenario]:
     suites = SUITES if "all" in options.only else options.only
     found = [each for each in SCENARIOS if each.suite in suites and options.scenario in each.name]
     found = [replace(each, churn=options.churn) if each.churn else each for each in found]
-    takes_part = (options.who or {OURS, *PEERS, CELERY, RAW}) - ({CELERY} if _lacks_redis() else set())
+    takes_part = _present(options.who or {who for each in found for who in each.contestants})
     return [_with(each, takes_part) for each in found if set(each.contestants) & takes_part]
+
+
+def _present(wanted: set[str]) -> set[str]:
+    if CELERY not in wanted or redis_server.is_here():
+        return wanted
+    _say(f"celery is left out: there is no {redis_server.COMMAND} on the PATH.", error=True)
+    return wanted - {CELERY}
 
 
 def _with(scenario: Scenario, takes_part: set[str]) -> Scenario:
     return replace(scenario, contestants=tuple(each for each in scenario.contestants if each in takes_part))
-
-
-def _lacks_redis() -> bool:
-    if redis_server.is_here():
-        return False
-    _say(f"celery is left out: there is no {redis_server.COMMAND} on the PATH.", error=True)
-    return True
 
 
 def _parser() -> argparse.ArgumentParser:
