@@ -148,13 +148,15 @@ class PolosClient:
         handles: list[ExecutionHandle[Any]] = []
         for part in _parts(bodies):
             own = slice(len(handles), len(handles) + len(part))
-            accepted = await self._call(
+            answers = await self._call(
                 "POST",
                 "/executions/batch",
                 f'{{"executions":[{",".join(part)}]}}',
                 read=partial(read_batch, ids=ids[own]),
             )
-            handles += map(self._handle, accepted, map(shapes.__getitem__, workflows[own]))
+            own_shapes = map(shapes.__getitem__, workflows[own])
+            for accepted, of in answers:
+                handles += self._handles(accepted, of, own_shapes)
         return handles
 
     async def start(
@@ -162,7 +164,8 @@ class PolosClient:
     ) -> ExecutionHandle[Any]:
         """What `invoke` and `ctx.step.invoke` share. The id makes a repeated request harmless."""
         reply = await self._call("POST", "/executions", execution_body(item, id or new_id(), parent))
-        return self._handle(reply, shape_of(item.workflow))
+        (handle,) = self._handles(reply, [reply["id"]], [shape_of(item.workflow)])
+        return handle
 
     async def get_execution(self, execution_id: str) -> Execution:
         """The state of an execution; NotFound when there is none."""
@@ -213,19 +216,26 @@ class PolosClient:
             method, path, body, lane="client", timeout=timeout, patience=self._patience, read=read
         )
 
-    def _handle(self, accepted: dict[str, Any], shape: Shape) -> ExecutionHandle[Any]:
+    def _handles(
+        self, accepted: dict[str, Any], ids: Iterable[str], shapes: Iterable[Shape]
+    ) -> list[ExecutionHandle[Any]]:
+        """Handles to the executions of which the server says this."""
         notes: list[str] = accepted.get("notes") or []
         for note in notes:
             self._tell(note)
-        return ExecutionHandle(
-            id=accepted["id"],
-            workflow_id=accepted["workflow_id"],
-            queue=accepted["queue"],
-            created=accepted["created"],
-            notes=notes,
-            client=self,
-            shape=shape,
-        )
+        workflow_id, queue, created = accepted["workflow_id"], accepted["queue"], accepted["created"]
+        return [
+            ExecutionHandle(
+                id=id,
+                workflow_id=workflow_id,
+                queue=queue,
+                created=created,
+                notes=[*notes],
+                client=self,
+                shape=shape,
+            )
+            for id, shape in zip(ids, shapes, strict=False)  # the ids first: they say how many
+        ]
 
     def _tell(self, note: str) -> None:
         """A note is worth one line in the log, not one for each of a thousand executions."""

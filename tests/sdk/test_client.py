@@ -239,7 +239,8 @@ def test_answers_are_only_copied_when_they_are_all_the_same() -> None:
     ):
         for separators in ((",", ":"), (", ", ": ")):
             content = json.dumps({"executions": answers}, separators=separators).encode()
-            assert read_batch(content, ids) == answers
+            read = [said | {"id": id} for said, of in read_batch(content, ids) for id in of]
+            assert read == answers
 
 
 async def test_a_result_is_waited_for_and_typed(client: PolosClient, server: FakeServer) -> None:
