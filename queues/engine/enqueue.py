@@ -191,9 +191,9 @@ class Enqueuer:
         answers: Sequence[Accepted | Conflict]
         if not awaited and (enqueued_at := await self._insert_new(batch)):
             self._on_enqueued(pairs, False)
+            queued = Status.QUEUED.value  # an enum's value costs a call
             answers = [
-                _accepted(id, kind, Status.QUEUED.value, enqueued_at)
-                for id, kind in zip(batch.ids, batch.kinds, strict=True)
+                _accepted(id, kind, queued, enqueued_at) for id, kind in zip(batch.ids, batch.kinds, strict=True)
             ]
         else:
             rows, claimed = await self._store(_first_of_each(batch), pairs)

@@ -10,7 +10,7 @@ insert into queues_execution (
 select
     g.id, g.queue_id, g.workflow,
     case when g.due_at > now() then 'scheduled' else 'queued' end,
-    now() + make_interval(secs => g.n * 1e-6 - g.priority), g.priority, now(),
+    now() + make_interval(secs => g.n * 1e-6::float8 - g.priority), g.priority, now(),
     case when g.due_at > now() then g.due_at end,
     g.payload::json, 0, g.max_attempts, 0, '', '',
     p.id, coalesce(p.root_id, p.id), g.key

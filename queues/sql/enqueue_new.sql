@@ -8,7 +8,7 @@ with added as (
         outcome, cancel_by
     )
     select
-        g.id, g.queue_id, g.workflow, 'queued', now() + make_interval(secs => g.n * 1e-6 - g.priority),
+        g.id, g.queue_id, g.workflow, 'queued', now() + make_interval(secs => g.n * 1e-6::float8 - g.priority),
         g.priority, now(), g.payload, 0, g.max_attempts, 0, '', ''
     from unnest(
         %(ids)s::uuid[], %(queues)s::bigint[], %(workflows)s::text[], %(priorities)s::int[], %(payloads)s::json[],
