@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -32,6 +33,7 @@ class Life:
         self.announce()
         for companion in self.companions:
             await companion.start()
+        _keep_what_is_there()
 
     def watch_signals(
         self,
@@ -64,3 +66,10 @@ class Life:
             log.exception("stopping went wrong; the rest is stopped all the same")
         finally:
             let_go()
+
+
+def _keep_what_is_there() -> None:
+    """What was made until now stays. A full collection would look through all of it, 130,000 objects, and stop
+    everything for 65 ms, once in 75 batches of 1,000 executions; without it, it takes 1 ms."""
+    gc.collect()
+    gc.freeze()
