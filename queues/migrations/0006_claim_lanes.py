@@ -23,7 +23,7 @@ alter table queues_worker
 """
 
 
-def array(**options: Any) -> ArrayField:
+def array(**options: Any) -> ArrayField[Any, Any]:
     return ArrayField(size=2, **options)
 
 
