@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from uuid import UUID
 
-MOST_CANDIDATES = 32  # queues tried by one claim
+MOST_CANDIDATES = 64  # queues tried by one claim
 
 
 @dataclass(slots=True)
@@ -24,6 +24,7 @@ class Member:
     id: UUID
     pairs: dict[int, list[str]]  # queue id → workflows
     seen: float = field(default_factory=time.monotonic)  # its last exchange here
+    held: dict[UUID, int] = field(default_factory=dict)  # given out here and not handed in yet: its queue
 
 
 @dataclass(slots=True)

@@ -35,6 +35,7 @@ from .statements import statement
 
 MOST_RESULTS = 2_000  # results in one transaction
 MOST_CLAIMS = 4  # workers of the line that claim in one transaction; at least one of the hall does too
+MOST_HELD = 100_000  # executions of one worker whose queue is remembered
 SKIPPED_PATIENCE = 0.5  # seconds: lock_timeout of one try for a queue that was held by somebody else
 
 log = logging.getLogger(__name__)
@@ -381,6 +382,7 @@ class Desk:
         for visit in handing_in:
             visit.handed_in = True
             for result in visit.request.results:
+                visit.member.held.pop(result.id, None)
                 if result.id not in taken:
                     visit.refused.append(Refused(id=result.id, reason="stale", detail=STALE))
             self._on_stale(len(visit.refused))
@@ -414,12 +416,13 @@ class Desk:
         picked = Counter(row[1] for own in share.rows for row in own)
         capacity, total = sum(visit.request.capacity for visit in begun), picked.total()
         for queue_id, room in share.room.items():
-            found = picked[queue_id]
-            empty = found < room and total < capacity
+            given = picked[queue_id]
+            more = share.found.get(queue_id, 0) > given if given else total >= capacity
+            empty = given < room and not more
             self._board.settle(
                 queue_id,
                 since=since,
-                full=found >= room and room < capacity,
+                full=given >= room and room < capacity,
                 empty_for=begun[0].member.pairs[queue_id] if empty else (),
             )
 
@@ -428,7 +431,7 @@ class Desk:
             if visit.member.id not in outcome.begun:
                 await self._repeat(visit)
                 continue
-            executions = self._claimed(own)
+            executions = self._given(visit, own)
             cancel = await self._cancel_list(visit.member.id)
             if executions or cancel or visit.refused or visit.request.results:
                 self._leave(visit)
@@ -436,7 +439,11 @@ class Desk:
             else:
                 self._wait_in_hall(visit)
 
-    def _claimed(self, rows: Iterable[Row]) -> list[Claimed]:
+    def _given(self, visit: Visit, rows: Sequence[Row]) -> list[Claimed]:
+        held = visit.member.held
+        if len(held) > MOST_HELD:  # handed in elsewhere, or taken back
+            held.clear()
+        held.update((row[0], row[1]) for row in rows)
         return [claimed(row, self._queue_name(row[1])) for row in rows]
 
     def _leave(self, visit: Visit) -> None:
@@ -492,7 +499,7 @@ class Desk:
             )
         if rows:
             visit.token = token
-            return visit.reply(self._claimed(rows))
+            return visit.reply(self._given(visit, rows))
         visit.begun = True
         self._line.append(visit)  # goes on as a new one; the loop that called us serves it next
         return None
@@ -555,7 +562,7 @@ class Desk:
         if not share.room:  # the limit is being changed right now: whoever does it says so afterwards
             self._board.settle(queue_id, since=since, empty_for=visit.member.pairs[queue_id])
         self._settle_hints([visit], share, since)
-        executions = self._claimed(share.rows[0])
+        executions = self._given(visit, share.rows[0])
         if executions:
             self._on_commit([], {queue_id}, len(executions))
             self._leave(visit)
@@ -566,8 +573,13 @@ STALE = "This claim is over: the execution was taken back or finished. Drop the 
 
 
 def _may_be_freed(visits: Iterable[Visit]) -> set[int]:
-    """Queues that the results of these visits may free a slot of: those that their workers serve."""
-    return {queue_id for visit in visits if visit.request.results for queue_id in visit.member.pairs}
+    """Queues that these results may free a slot of, as far as the executions were given out here; of others the
+    transaction tells, and the next one fills the slot."""
+    freed: set[int] = set()
+    for visit in visits:
+        held = visit.member.held
+        freed.update(held[result.id] for result in visit.request.results if result.id in held)
+    return freed
 
 
 def _ids(rows: list[Row]) -> set[int]:

@@ -92,19 +92,21 @@ def claimed(row: Row, queue: str) -> Claimed:
 
 
 class Share(NamedTuple):
-    """What a claim gave: the rows of each taker, in the order of the line, and the room that each queue had."""
+    """What a claim gave, and what it saw."""
 
-    rows: list[list[Row]]
-    room: dict[int, int]
+    rows: list[list[Row]]  # of each taker, in the order of the line
+    room: dict[int, int]  # of each queue that was locked
+    found: dict[int, int]  # on each queue that gave something, up to its room: what may be more than it gave
 
 
 def shares(rows: Iterable[Row], takers: int) -> Share:
-    share = Share([[] for _ in range(takers)], {})
+    share = Share([[] for _ in range(takers)], {}, {})
     for row in rows:
         if row[0] is None:
-            share.room[row[1]] = row[12]
+            share.room[row[1]] = row[13]
         else:
             share.rows[row[11] - 1].append(row)
+            share.found[row[1]] = row[12]
     for own in share.rows:
         own.sort(key=lambda row: row[10])
     return share

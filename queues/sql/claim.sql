@@ -5,8 +5,8 @@
 -- free:   the lowest free slots. The count decides how many start, the numbers only who sits where.
 -- picked: per (queue, workflow) the first rows of the ready index; then the queue's own order; then dealt in turn
 --         over the queues, up to what the workers can take, and in turn to the workers (`seats`).
--- An earlier claim of a picked row is copied to the holdings. Returns the claims with the taker's number, then a
--- row per queue with its room (null id). Locks: picked execution rows, skipping locked ones; the queues are locked
+-- An earlier claim of a picked row is copied to the holdings. Returns the claims, with the taker's number and how
+-- many were found on their queue, then a row per queue with its room (null id). Locks: picked execution rows, skipping locked ones; the queues are locked
 -- already. Slots and seats are arrays and not joins: a join here compares every row with every other.
 with pair as (
     select * from unnest(%(queues)s::bigint[], %(workflows)s::text[]) as p (queue_id, workflow)
@@ -50,7 +50,8 @@ room as materialized (
 ),
 candidate as (
     select r.queue_id, r.room, r.free, e.*,
-        row_number() over (partition by r.queue_id order by e.place, e.id) as n
+        row_number() over (partition by r.queue_id order by e.place, e.id) as n,
+        count(*) over (partition by r.queue_id) as found
     from room r
     join pair p on p.queue_id = r.queue_id
     cross join lateral (
@@ -94,8 +95,8 @@ claimed as (
     cross join chosen c
     where e.id = c.id
     returning e.id, e.queue_id, e.workflow, e.payload::text, e.attempt, e.max_attempts, e.slot, e.enqueued_at,
-        e.parent_id, e.root_id, c.k, s.of_row[c.k] as taker
+        e.parent_id, e.root_id, c.k, s.of_row[c.k] as taker, c.found
 )
 select c.*, null::int as room from claimed c
 union all
-select null, r.queue_id, null, null, null, null, null, null, null, null, null, null, r.room from room r
+select null, r.queue_id, null, null, null, null, null, null, null, null, null, null, null, r.room from room r
