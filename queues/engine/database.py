@@ -40,6 +40,7 @@ class Database:
         self.conninfo = conninfo
         self._lines: list[Line] = []  # not in use right now
         self._most_lines = size // 3
+        self._closing = False
         self._half_open: set[asyncio.Future[Connection]] = set()
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             conninfo,
@@ -57,6 +58,7 @@ class Database:
         await self.pool.open(wait=False)
 
     async def close(self) -> None:
+        self._closing = True
         await self._close_half_open()
         while self._lines:
             await self.pool.putconn(self._lines.pop().release())
@@ -77,7 +79,7 @@ class Database:
             try:
                 return await line.fly(flight)
             finally:
-                if line.conn.closed or len(self._lines) >= self._most_lines or self.pool.closed:
+                if line.conn.closed or len(self._lines) >= self._most_lines or self._closing:
                     await self.pool.putconn(line.release())
                 else:
                     self._lines.append(line)
