@@ -118,6 +118,18 @@ class Outcome:
     stored: list[list[Row]]  # per arrival
 
 
+@dataclass(slots=True)
+class Landed:
+    """A transaction that is committed and not yet told of."""
+
+    visits: list[Visit]
+    claiming: list[Visit]
+    handing_in: list[Visit]
+    parties: list[Party]
+    outcome: Outcome
+    since: int
+
+
 class Desk:
     """Takes exchanges, forms transactions, answers. One per server process."""
 
@@ -143,6 +155,7 @@ class Desk:
         self._arrivals: list[Arrival] = []
         self._hall: dict[Place, Visit] = {}  # long polls, in order of arrival
         self._task: asyncio.Task[None] | None = None
+        self._answers: set[asyncio.Task[None]] = set()
         self._skipped: dict[int, asyncio.Task[None]] = {}
         self._newest: dict[Place, Visit] = {}  # the claiming exchange that somebody still listens to
         self._cancels: set[UUID] = set()  # workers that have something to cancel
@@ -231,14 +244,37 @@ class Desk:
             for visit in visits:
                 visit.busy = True
             try:
-                await self._transaction(visits, arrivals)
+                landed = await self._fly(visits, arrivals)
             except Exception as error:
                 for arrival in arrivals:
                     if not arrival.future.done():
                         arrival.future.set_exception(error)
                 await self._one_by_one(visits, error, alone=len(visits) == 1 and not arrivals)
-            for visit in visits:
-                visit.busy = False
+                _let_go(visits)
+                continue
+            if self._line and not self._hall:
+                # The next flight first: the database need not wait while these are answered.
+                # Who waits in the hall goes with what the answers tell, so nobody is overtaken there.
+                self._answer_soon(landed)
+            else:
+                await self._answer(landed)
+
+    def _answer_soon(self, landed: Landed) -> None:
+        def done(task: asyncio.Task[None]) -> None:
+            self._answers.discard(task)
+            self._serve()
+
+        task = asyncio.create_task(self._answer(landed))
+        self._answers.add(task)
+        task.add_done_callback(done)
+
+    async def _answer(self, landed: Landed) -> None:
+        try:
+            await self._tell(landed)
+        except Exception as error:
+            await self._one_by_one(landed.visits, error, alone=len(landed.visits) == 1)
+        finally:
+            _let_go(landed.visits)
 
     async def _one_by_one(self, visits: list[Visit], error: Exception, *, alone: bool) -> None:
         """A transaction failed. If it was more than one exchange, one bad one must not fail the rest."""
@@ -253,7 +289,7 @@ class Desk:
                 visit.fail(EngineUnavailable())
                 continue
             try:
-                await self._transaction([visit])
+                await self._tell(await self._fly([visit]))
             except Exception as own:
                 await self._one_by_one([visit], own, alone=True)
 
@@ -298,7 +334,7 @@ class Desk:
 
     # -- the transaction ---------------------------------------------------------------------------
 
-    async def _transaction(self, visits: list[Visit], arrivals: Sequence[Arrival] = ()) -> None:
+    async def _fly(self, visits: list[Visit], arrivals: Sequence[Arrival] = ()) -> Landed:
         since = self._board.now()
         for visit in visits:
             visit.committed = False
@@ -312,15 +348,20 @@ class Desk:
         for arrival, rows in zip(arrivals, outcome.stored, strict=True):
             if not arrival.future.done():
                 arrival.future.set_result(rows)
-        await self._answer_results(handing_in, outcome)
-        self._note_claims(claiming, outcome)
+        return Landed(visits, claiming, handing_in, parties, outcome, since)
+
+    async def _tell(self, landed: Landed) -> None:
+        """What became of the transaction, to the board, the engine and whoever asked."""
+        outcome, parties = landed.outcome, landed.parties
+        await self._answer_results(landed.handing_in, outcome)
+        self._note_claims(landed.claiming, outcome)
         for party, share in zip(parties, outcome.shares, strict=True):
-            self._settle(party, share, outcome, since)
+            self._settle(party, share, outcome, landed.since)
         claims = [row for share in outcome.shares for own in share.rows for row in own]
         self._on_commit(outcome.ended, {row[1] for row in claims}, len(claims))
         for party, share in zip(parties, outcome.shares, strict=True):
             await self._answer_claims(party.visits, share.rows, outcome)
-        for visit in visits:
+        for visit in landed.visits:
             if not visit.claims:
                 visit.reply([], cancel=await self._cancel_list(visit.member.id))
 
@@ -570,6 +611,11 @@ class Desk:
 
 
 STALE = "This claim is over: the execution was taken back or finished. Drop the result."
+
+
+def _let_go(visits: Iterable[Visit]) -> None:
+    for visit in visits:
+        visit.busy = False
 
 
 def _may_be_freed(visits: Iterable[Visit]) -> set[int]:
