@@ -30,11 +30,11 @@ def _null() -> Raw:  # a factory, because msgspec cannot describe a raw default 
     return NULL
 
 
-class _Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     pass
 
 
-class _Reply(Struct, frozen=True, kw_only=True):
+class _Reply(Struct, frozen=True, kw_only=True, gc=False):
     pass
 
 

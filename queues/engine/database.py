@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import psycopg
@@ -67,14 +67,18 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in autocommit mode. A lost database surfaces as `EngineUnavailable`."""
-        with _failures_mapped():
+        try:
             async with self.pool.connection() as conn:
                 yield conn
+        except _FAILURES as error:
+            if isinstance(error, RETRYABLE):
+                raise
+            raise _unavailable(error) from error
 
     async def fly(self, flight: Flight) -> list[list[Row]]:
         """The answers of one flight. The connections used last are kept for the next: taking one from the pool and
         registering it costs as much as all the rest of a small flight."""
-        with _failures_mapped():
+        try:
             line = self._lines.pop() if self._lines else Line(await self.pool.getconn())
             try:
                 return await line.fly(flight)
@@ -83,6 +87,10 @@ class Database:
                     await self.pool.putconn(line.release())
                 else:
                     self._lines.append(line)
+        except _FAILURES as error:
+            if isinstance(error, RETRYABLE):
+                raise
+            raise _unavailable(error) from error
 
     async def again(self, work: Callable[[], Awaitable[R]], *, tries: int = 5) -> R:
         """Runs one transaction, again when it lost a race for a lock."""
@@ -127,18 +135,14 @@ class Database:
         self._half_open.clear()
 
 
-@contextmanager
-def _failures_mapped() -> Iterator[None]:
-    try:
-        yield
-    except (PoolTimeout, TooManyRequests, PoolClosed) as error:
-        raise EngineUnavailable("The server has no free database connection right now.") from error
-    except (errors.QueryCanceled, psycopg.InterfaceError) as error:
-        raise EngineUnavailable from error
-    except psycopg.OperationalError as error:
-        if isinstance(error, RETRYABLE):
-            raise
-        raise EngineUnavailable from error
+_NO_CONNECTION = (PoolTimeout, TooManyRequests, PoolClosed)
+_FAILURES = (*_NO_CONNECTION, psycopg.InterfaceError, psycopg.OperationalError)
+
+
+def _unavailable(error: Exception) -> EngineUnavailable:
+    if isinstance(error, _NO_CONNECTION):
+        return EngineUnavailable("The server has no free database connection right now.")
+    return EngineUnavailable()
 
 
 async def _configure(conn: Connection) -> None:

@@ -145,7 +145,7 @@ class Engine:
     async def enqueue(self, items: Sequence[NewExecution], *, actor: str = "") -> list[Accepted | Conflict]:
         """Accepts executions; answers come after the commit, in order. `queue_name` is filled in by the caller."""
         answers = await self.enqueuer.enqueue(items)
-        self.stats.enqueued += sum(isinstance(answer, Accepted) and answer.created for answer in answers)
+        self.stats.enqueued += len([each for each in answers if type(each) is Accepted and each.created])
         return answers
 
     async def register(self, request: Register, *, key_name: str = "") -> Registered:

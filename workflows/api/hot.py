@@ -71,7 +71,8 @@ async def _respond(
     try:
         principal = await authenticate(scope)
         body = b"" if scope["method"] == "GET" else await _read(scope, receive)
-        departure.watch()
+        if _may_wait(scope):
+            departure.watch()
         verb = _verb(scope)
         if verb is None:
             raise NotFound("There is nothing at this address.")
@@ -106,6 +107,11 @@ def _verb(scope: Scope) -> Verb | None:
     if of_worker:
         return lambda principal, body: of_worker(principal, named, body)
     return lambda principal, _: handlers.execution(principal, named, _wait(scope))
+
+
+def _may_wait(scope: Scope) -> bool:
+    """Whether an answer may be long in coming, so that its client is worth watching: a timer is not free."""
+    return scope["method"] == "GET" or bool(scope["path"].endswith("/exchange"))
 
 
 def _uuid(text: str) -> UUID | None:
