@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from psycopg import AsyncConnection, errors, pq
 from psycopg.adapt import Transformer
@@ -25,6 +26,9 @@ Row = tuple[Any, ...]
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 _FINE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 _names = count(1)
+
+# What is prepared on a connection, however often it goes back to the pool and flies again.
+_prepared: WeakKeyDictionary[AsyncConnection[Row], set[bytes]] = WeakKeyDictionary()
 
 
 class Plan(NamedTuple):
@@ -64,9 +68,9 @@ class Line:
     def __init__(self, conn: AsyncConnection[Row]) -> None:
         self.conn = conn
         self._pgconn = conn.pgconn
-        self._prepared: set[bytes] = set()
+        self._prepared = _prepared.setdefault(conn, set())
         self._waiter: asyncio.Future[None] | None = None
-        self._registered = False
+        self._registered: int | None = None  # the socket's number: a lost connection does not tell it any more
         self._unexpected = 0  # wake-ups in a row that nobody waited for
 
     async def fly(self, flight: Flight) -> list[list[Row]]:
@@ -84,14 +88,15 @@ class Line:
 
     def release(self) -> AsyncConnection[Row]:
         """The connection, for anything else again."""
-        if self._registered:
-            self._registered = False
-            asyncio.get_running_loop().remove_reader(self._pgconn.socket)
+        if self._registered is not None:
+            socket, self._registered = self._registered, None
+            asyncio.get_running_loop().remove_reader(socket)
         return self.conn
 
     async def close(self) -> None:
-        if not self.conn.closed:
-            await self.release().close()
+        conn = self.release()
+        if not conn.closed:
+            await conn.close()
 
     def _send(self, flight: Flight) -> list[bytes | None]:
         """What will come back: the name of a statement that is prepared, None for one that runs."""
@@ -127,9 +132,9 @@ class Line:
         loop, socket = asyncio.get_running_loop(), self._pgconn.socket
         self._waiter = loop.create_future()
         self._unexpected = 0
-        if not self._registered:
+        if self._registered is None:
             loop.add_reader(socket, self._wake)
-            self._registered = True
+            self._registered = socket
         if writing:
             loop.add_writer(socket, self._wake)
         try:
