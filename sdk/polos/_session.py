@@ -140,6 +140,8 @@ class Session:
                 lane.asked = 0
             claims = reply["executions"]
             self._expect_more(len(claims) >= capacity)
+            if len(claims) < capacity:  # the other lane may wait for the room that this one had asked for
+                self._claim_wake.set()
             self._start_all(claims, reply["token"])
             self._obey(reply)
             if claims:

@@ -703,3 +703,19 @@ async def test_the_second_signal_is_hard(server: FakeServer, tmp_path: Path) -> 
     process.send_signal(signal.SIGINT)
     assert await asyncio.wait_for(process.wait(), 5) == 130
     assert execution["status"] == "running"
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+@pytest.mark.parametrize("seconds", [0.0, 0.005])
+async def test_a_worker_with_little_room_goes_on_asking(server: FakeServer, most: int, seconds: float) -> None:
+    @workflow(id="quick")
+    async def quick(ctx: Context) -> None:
+        await asyncio.sleep(seconds)
+
+    done = 0
+    async with working(quick, max_concurrent=most):
+        for count in (1, 2, 3, 4, 5, 6, 7):
+            for _ in range(count):
+                await server.add("quick")
+            done += count
+            await server.until(lambda: len(server.by_status("completed")) == done)  # noqa: B023
