@@ -26,7 +26,7 @@ RETRYABLE = (errors.DeadlockDetected, errors.SerializationFailure, errors.Unique
 # plan is made once and kept: planning a claim takes as long as running it (a fifth of the drain at limit 5).
 SESSION = """
 set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off;
-set plan_cache_mode = force_generic_plan;
+set plan_cache_mode = force_generic_plan; set default_transaction_isolation = 'read committed';
 set statement_timeout = '10s'; set lock_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'
 """
 
@@ -50,7 +50,13 @@ class Database:
             timeout=patience,
             open=False,
             name="polos-engine",
-            kwargs={"autocommit": True, "application_name": "polos-engine"},
+            # A server that vanishes without a word is given up after a while: nobody waits for it for ever.
+            kwargs={
+                "autocommit": True,
+                "application_name": "polos-engine",
+                "keepalives_idle": 10,
+                "tcp_user_timeout": 15_000,
+            },
             configure=_configure,
         )
 

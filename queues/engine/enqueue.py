@@ -9,6 +9,7 @@ and then `enqueue` looks at each. What items have in common is made once (`_Kind
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 import logging
@@ -33,6 +34,7 @@ from .errors import EngineUnavailable
 from .flight import Flight
 from .statements import statement
 
+HAND_OVER_SECONDS = 0.5  # a flight takes milliseconds, unless somebody holds a row that it needs
 MOST_HANDED_OVER = 100  # executions stored and claimed in one commit; more would delay whoever waits
 QUEUE_MEMORY = 1.0  # seconds that a queue's declared limit is remembered (for notes only)
 
@@ -44,7 +46,9 @@ class Desk(Protocol):
 
     def awaits(self, pairs: Iterable[tuple[int, str]]) -> bool: ...
 
-    async def arrive(self, pairs: Iterable[tuple[int, str]], add: Callable[[Flight], int]) -> list[Row]: ...
+    def arrive(
+        self, pairs: Iterable[tuple[int, str]], add: Callable[[Flight], int]
+    ) -> asyncio.Future[list[Row]]: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -228,8 +232,14 @@ class Enqueuer:
             return flight.add(statement("enqueue"), _values(batch))
 
         if len(batch.ids) <= MOST_HANDED_OVER and self._desk.awaits(pairs):
+            arriving = self._desk.arrive(pairs, add)
+            # A worker's trouble is not the caller's: stored twice has no second effect, because ids conflict.
+            await asyncio.wait((arriving,), timeout=HAND_OVER_SECONDS)
             try:
-                return await self._desk.arrive(pairs, add), True
+                if arriving.done():
+                    return arriving.result(), True
+                log.warning("executions wait for a worker's row that somebody holds; they are stored on their own")
+                arriving.add_done_callback(_forget)
             except EngineUnavailable:
                 raise
             except Exception:
@@ -326,3 +336,8 @@ def _answer_known(id: UUID, row: Row | None) -> Accepted | Conflict:
     return Accepted(
         id=found_id, workflow_id=workflow, queue=queue, status=status, created=False, enqueued_at=enqueued_at
     )
+
+
+def _forget(future: asyncio.Future[list[Row]]) -> None:
+    if not future.cancelled():
+        future.exception()  # looked at, so that nobody complains of it

@@ -204,7 +204,7 @@ class Desk:
                     return True
         return False
 
-    async def arrive(self, pairs: Iterable[tuple[int, str]], add: Callable[[Flight], int]) -> list[Row]:
+    def arrive(self, pairs: Iterable[tuple[int, str]], add: Callable[[Flight], int]) -> asyncio.Future[list[Row]]:
         """Stores what `add` adds to the flight, and gives it out in the same commit: an execution that somebody
         waits for starts a commit and two turns of the loop earlier. Only after `awaits` said yes."""
         for queue_id, workflow in pairs:
@@ -212,7 +212,7 @@ class Desk:
         arrival = Arrival(add, asyncio.get_running_loop().create_future())
         self._arrivals.append(arrival)
         self._serve()
-        return await arrival.future
+        return arrival.future
 
     def look_again(self) -> None:
         """Hints have come: whoever waits in the hall and may find something joins the next transaction."""

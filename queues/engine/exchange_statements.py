@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 from uuid import UUID
 
@@ -65,10 +66,13 @@ def lock_waiting(flight: Flight, queue_id: int, *, patience: float) -> int:
 
 def claim(flight: Flight, takers: Sequence[Taker], queues: Sequence[int]) -> int:
     """For workers that serve the same pairs of these queues."""
-    pairs = [(queue_id, workflow) for queue_id in queues for workflow in takers[0].member.pairs[queue_id]]
+    served = takers[0].member.pairs
+    lasts = list(accumulate(len(served[queue_id]) for queue_id in queues))
     values = {
-        "queues": numbers(queue_id for queue_id, _ in pairs),
-        "workflows": texts(workflow for _, workflow in pairs),
+        "queues": numbers(queues),
+        "firsts": numbers(last - len(served[queue_id]) + 1 for queue_id, last in zip(queues, lasts, strict=True)),
+        "lasts": numbers(lasts),
+        "workflows": texts(workflow for queue_id in queues for workflow in served[queue_id]),
         "workers": uuids(taker.member.id for taker in takers),
         "tokens": uuids(taker.token for taker in takers),
         "capacities": numbers(taker.capacity for taker in takers),

@@ -1,5 +1,6 @@
 -- Second statement of a claim: admits executions of the locked queues to workers, under the queues' limits.
--- taker:  the workers that claim, all serving the pairs given; one whose lease is over takes nothing.
+-- tried:  the queues, and which of the workflows given are served on each: from first to last.
+-- taker:  the workers that claim, all serving these; one whose lease is over takes nothing.
 -- room:   limit − count(running + cancelling), read under the lock. A paused queue has none. This is the one
 --         predicate that decides; gauges and «why is it waiting» use the same columns.
 -- free:   the lowest free slots. The count decides how many start, the numbers only who sits where.
@@ -7,9 +8,13 @@
 --         over the queues, up to what the workers can take, and in turn to the workers (`seats`).
 -- An earlier claim of a picked row is copied to the holdings. Returns the claims, with the taker's number and how
 -- many were found on their queue, then a row per queue with its room (null id). Locks: picked execution rows, skipping locked ones; the queues are locked
--- already. Slots and seats are arrays and not joins: a join here compares every row with every other.
-with pair as (
-    select * from unnest(%(queues)s::bigint[], %(workflows)s::text[]) as p (queue_id, workflow)
+-- already. Slots, seats and workflows are arrays and not joins: a join here compares every row with every other.
+with tried as (
+    select * from unnest(%(queues)s::bigint[], %(firsts)s::int[], %(lasts)s::int[]) as t (queue_id, first, last)
+),
+ours as materialized (
+    select string_to_array(current_setting('polos.locked'), ',')::bigint[] as locked,
+        string_to_array(current_setting('polos.shared'), ',')::bigint[] as shared
 ),
 taker as materialized (
     select t.n, t.capacity, sum(t.capacity) over () as total
@@ -27,24 +32,21 @@ room as materialized (
         order by 1
     ) end as free
     from (
-        select q.id as queue_id, q.effective_limit, h.held, case
+        select q.id as queue_id, d.first, d.last, q.effective_limit, h.held, case
             when q.paused then 0
             when q.effective_limit is null then t.total
             else least(greatest(q.effective_limit - h.held, 0), t.total) end::int as room
         from (select total from taker limit 1) as t
-        cross join queues_queue q
+        cross join ours o
+        cross join tried d
+        join queues_queue q on q.id = d.queue_id
         cross join lateral (
             select case when q.effective_limit is null then 0 else (
                 select count(*) from queues_execution x
                 where x.queue_id = q.id and x.status in ('running', 'cancelling')
             ) end::int as held
         ) as h
-        where q.id in (select queue_id from pair)
-            and (
-                q.id = any(string_to_array(current_setting('polos.locked'), ',')::bigint[])
-                or q.effective_limit is null
-                and q.id = any(string_to_array(current_setting('polos.shared'), ',')::bigint[])
-            )
+        where q.id = any(o.locked) or q.effective_limit is null and q.id = any(o.shared)
         offset 0
     ) as h
 ),
@@ -53,7 +55,7 @@ candidate as (
         row_number() over (partition by r.queue_id order by e.place, e.id) as n,
         count(*) over (partition by r.queue_id) as found
     from room r
-    join pair p on p.queue_id = r.queue_id
+    cross join lateral unnest((%(workflows)s::text[])[r.first:r.last]) as p (workflow)
     cross join lateral (
         select x.id, x.place, x.attempt, x.claimed_at, x.worker_id, x.slot, x.released_at, x.outcome, x.error
         from queues_execution x

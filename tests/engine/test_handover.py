@@ -105,3 +105,15 @@ async def test_a_worker_that_is_gone_gets_nothing_and_nothing_is_lost(engine: En
     with pytest.raises(WorkerGone):
         await poll
     assert query(dsn, "select status from queues_execution") == [("queued",)]
+
+
+async def test_an_enqueue_does_not_wait_for_somebody_who_holds_the_workers_row(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine, "a").join(("work", "line"), line=5)
+    poll = await waiting(crew)
+    with psycopg.connect(dsn) as db:
+        db.execute("select id from queues_worker for update")
+        answers = await asyncio.wait_for(enqueue(engine, 2), 3)
+        assert query(dsn, "select count(*) from queues_execution") == [(2,)]
+        db.rollback()
+    assert sorted(claimed.id for claimed in (await poll).executions) == sorted(answers)
+    assert query(dsn, "select count(*) from queues_execution") == [(2,)]

@@ -28,7 +28,10 @@ def main(dsn: str, seed: int, seconds: float, mode: str) -> None:
         exchange_statements.statement = mutant(  # type: ignore[assignment, attr-defined]
             lock_queues=(("for no key update skip locked", ""),),
             claim=(
-                ("as p (queue_id, workflow)\n", "as p (queue_id, workflow) where pg_sleep(0.005)::text = ''\n"),
+                (
+                    "as t (queue_id, first, last)\n",
+                    "as t (queue_id, first, last) where pg_sleep(0.005)::text = ''\n",
+                ),
             ),
         )
     ends = ENDS if mode == "rough" else ENDS[:1]

@@ -108,7 +108,8 @@ def claim(
     rows = db.execute(
         text("claim").encode(),
         {
-            "queues": numbers([stage.queue]), "workflows": texts(["work"]), "workers": uuids([worker]),
+            "queues": numbers([stage.queue]), "firsts": "{1}", "lasts": "{1}",
+            "workflows": texts(["work"]), "workers": uuids([worker]),
             "tokens": uuids([token]), "capacities": numbers([capacity]),
         },
     ).fetchall()  # fmt: skip

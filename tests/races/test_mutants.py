@@ -21,13 +21,16 @@ Promise = Callable[[Engine, str], Awaitable[None]]
 
 LOCK_AND_LOOK = (
     (
-        "with pair as (",
+        "with tried as (",
         """with mine as (
             select q.id from queues_queue q where q.id = any(%(queues)s::bigint[]) for no key update
         ),
-        pair as (""",
+        tried as (""",
     ),
-    ("from queues_queue q\n    cross join", "from mine join queues_queue q on q.id = mine.id\n    cross join"),
+    (
+        "join queues_queue q on q.id = d.queue_id",
+        "join mine m on m.id = d.queue_id join queues_queue q on q.id = m.id",
+    ),
 )
 NO_TOKEN = (("e.token = g.token and ", ""),)
 NO_STATUS = ((" and case when e.status in ('running', 'cancelling') then true end", ""),)
