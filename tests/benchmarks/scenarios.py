@@ -182,7 +182,6 @@ SMOKE = (
         beside=10_000,
     ),
     Scenario(name="after churn, limit 5", suite="churn", kind="churn", jobs=100, limit=5, churn=0.5),
-    Scenario(name="enqueue, 8 at once", suite="enqueue", kind="eight", jobs=80),
 )  # fmt: skip
 SUITES: tuple[Suite, ...] = ("drain", "limits", "latency", "enqueue", "scale", "hot", "churn", "rest")
 USUAL: tuple[Suite, ...] = ("drain", "limits", "latency", "enqueue")

@@ -60,7 +60,7 @@ USES = [focus_a_row, select_a_text, type_in_a_dialog, tick_some_rows, type_a_sea
 def test_an_update_takes_nothing_away(
     open_page: OpenPage, request: pytest.FixtureRequest, use: Callable[[Page], None]
 ) -> None:
-    seconds = 600 / len(USES) if request.config.getoption("--long") else 3
+    seconds = 600 / len(USES) if request.config.getoption("--long") else 2
     changes = changing([make_queue(f"q-{number:02}", limit=5) for number in range(40)])
     page = open_page()
     is_live(page)
