@@ -65,6 +65,7 @@ class Busy:
     def __init__(self, most: int) -> None:
         self.most = most
         self.count = 0
+        self.wake = asyncio.Event()  # for the claims: there is room again, or a result
 
     @property
     def free(self) -> int:
@@ -100,9 +101,7 @@ class Session:
         self._ready: list[Done] = []
         self._sending = 0  # results that are on their way
         self._lanes = (Lane(0), Lane(1))
-        self._more_expected = False  # the last claim was filled: the next is answered at once
-        self._more = asyncio.Event()  # the same, for the second lane to wait for
-        self._claim_wake = asyncio.Event()
+        self._more = asyncio.Event()  # the last claim was filled: the next is answered at once
         self._hand_in_wake = asyncio.Event()
         self._quiet = asyncio.Event()  # nothing runs, nothing is ready, nothing is on its way
         self._beat_now = asyncio.Event()
@@ -139,9 +138,11 @@ class Session:
             finally:
                 lane.asked = 0
             claims = reply["executions"]
-            self._expect_more(len(claims) >= capacity)
-            if len(claims) < capacity:  # the other lane may wait for the room that this one had asked for
-                self._claim_wake.set()
+            if len(claims) >= capacity:
+                self._more.set()
+            else:
+                self._more.clear()
+                self._busy.wake.set()  # the other lane may wait for the room that this one had asked for
             self._start_all(claims, reply["token"])
             self._obey(reply)
             if claims:
@@ -155,14 +156,7 @@ class Session:
 
     def _capacity(self) -> int:
         half = max(1, self._busy.most // 2)
-        return min(self._free, half if self._more_expected else MOST_AT_ONCE, MOST_AT_ONCE)
-
-    def _expect_more(self, more: bool) -> None:
-        self._more_expected = more
-        if more:
-            self._more.set()
-        else:
-            self._more.clear()
+        return min(self._free, half if self._more.is_set() else MOST_AT_ONCE, MOST_AT_ONCE)
 
     async def _until_room(self, lane: Lane) -> None:
         while True:
@@ -170,22 +164,22 @@ class Session:
                 await self._more.wait()
             if self._free > 0:
                 return
-            self._claim_wake.clear()
-            await self._claim_wake.wait()
+            self._busy.wake.clear()
+            await self._busy.wake.wait()
 
     @property
     def _claim_sent(self) -> float | None:
         """When the last of the lanes that claim sent its exchange; None when the next claim can carry results."""
-        sent = [lane.sent for lane in self._lanes if lane.number == 0 or self._more_expected]
+        sent = [lane.sent for lane in self._lanes if lane.number == 0 or self._more.is_set()]
         return None if None in sent else max(each for each in sent if each is not None)
 
     async def _settle(self, seconds: float) -> None:
         """Waits a moment for results, which are to go with the next claim."""
         if self._ready:
             return
-        self._claim_wake.clear()
-        timer = asyncio.get_running_loop().call_later(seconds, self._claim_wake.set)
-        await self._claim_wake.wait()
+        self._busy.wake.clear()
+        timer = asyncio.get_running_loop().call_later(seconds, self._busy.wake.set)
+        await self._busy.wake.wait()
         timer.cancel()
 
     async def _claim(self, lane: Lane, capacity: int, results: list[Done]) -> dict[str, Any]:
@@ -234,7 +228,7 @@ class Session:
             del self._running[run.id]
         if done is not None:
             self._ready.append(done)
-        self._claim_wake.set()
+        self._busy.wake.set()
         self._hand_in_wake.set()
 
     async def _outcome(self, run: Run, workflow: Workflow[Any] | None) -> Done | None:
@@ -286,7 +280,7 @@ class Session:
         return self._claim_sent is not None or self._busy.free <= 0 or self._draining.is_set()
 
     async def _give_claim_a_chance(self) -> None:
-        if self._more_expected and self._claim_sent is not None and not self._draining.is_set():
+        if self._more.is_set() and self._claim_sent is not None and not self._draining.is_set():
             left = self._claim_sent + GRACE_SECONDS - time.monotonic()
             if left > 0:
                 await asyncio.sleep(left)

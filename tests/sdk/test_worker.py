@@ -472,6 +472,28 @@ async def test_a_lost_worker_stops_what_runs_and_registers_again(server: FakeSer
     assert execution["result"] == 2
 
 
+async def test_a_thread_that_outlives_a_lost_registration_leaves_its_room_to_the_next(server: FakeServer) -> None:
+    server.heartbeat_seconds = 0.2
+    begun: list[int] = []
+    go = threading.Event()
+
+    @workflow(id="threaded")
+    def threaded(ctx: Context) -> int:
+        begun.append(ctx.attempt)
+        go.wait(5)
+        return ctx.attempt
+
+    async with working(threaded, max_concurrent=1):
+        execution = await server.add("threaded")
+        await server.until(lambda: begun == [1])
+        await server.lose_workers()
+        await server.until(lambda: len(server.bodies("/workers")) == 2)
+        await asyncio.sleep(0.2)  # by now the new registration waits for room
+        go.set()
+        await server.until(lambda: execution["status"] == "completed")
+    assert begun == [1, 2]
+
+
 async def test_what_the_lease_does_not_cover_is_stopped(
     server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
