@@ -200,7 +200,7 @@ class Enqueuer:
                 _accepted(id, kind, queued, enqueued_at) for id, kind in zip(batch.ids, batch.kinds, strict=True)
             ]
         else:
-            rows, claimed = await self._store(_first_of_each(batch), pairs)
+            rows, claimed = await self._store(_first_of_each(batch), pairs, awaited=awaited)
             self._on_enqueued(pairs, claimed)
             answers = await self._answers(batch, rows)
         flat = iter(answers)
@@ -225,13 +225,13 @@ class Enqueuer:
 
         return await self._database.again(at_once)
 
-    async def _store(self, batch: _Batch, pairs: set[tuple[int, str]]) -> tuple[list[Row], bool]:
+    async def _store(self, batch: _Batch, pairs: set[tuple[int, str]], *, awaited: bool) -> tuple[list[Row], bool]:
         """The rows inserted, and whether the workers that wait for them were served in the same commit."""
 
         def add(flight: Flight) -> int:
             return flight.add(statement("enqueue"), _values(batch))
 
-        if len(batch.ids) <= MOST_HANDED_OVER and self._desk.awaits(pairs):
+        if awaited:
             arriving = self._desk.arrive(pairs, add)
             # A worker's trouble is not the caller's: stored twice has no second effect, because ids conflict.
             await asyncio.wait((arriving,), timeout=HAND_OVER_SECONDS)

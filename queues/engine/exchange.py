@@ -430,7 +430,7 @@ class Desk:
 
     async def _repeated(self, results: list[Finished]) -> set[UUID]:
         async with self._database.connection() as conn:
-            values = statements.finish_known_values(results)
+            values = statements.claims_that_end(results)
             cursor = await conn.execute(statement("finish_known"), values)
             return {row[0] for row in await cursor.fetchall()}
 

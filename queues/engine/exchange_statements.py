@@ -40,10 +40,7 @@ def begin(flight: Flight, takers: Sequence[Taker], *, lease: float) -> int:
 
 
 def finish(flight: Flight, results: Sequence[Finished]) -> int:
-    values = {
-        "ids": uuids(r.id for r in results),
-        "tokens": uuids(r.token for r in results),
-        "outcomes": texts(r.outcome for r in results),
+    values = claims_that_end(results) | {
         "results": texts(_result_text(r) for r in results),
         "errors": texts(msgspec.json.encode(r.error).decode() if r.error else None for r in results),
         "retry_ins": numbers(r.retry_in for r in results),
@@ -80,7 +77,8 @@ def claim(flight: Flight, takers: Sequence[Taker], queues: Sequence[int]) -> int
     return flight.add(statement("claim"), values)
 
 
-def finish_known_values(results: Sequence[Finished]) -> dict[str, str]:
+def claims_that_end(results: Sequence[Finished]) -> dict[str, str]:
+    """Which claims end, and how."""
     return {
         "ids": uuids(r.id for r in results),
         "tokens": uuids(r.token for r in results),

@@ -7,7 +7,7 @@ A Django view costs about a millisecond of Python per request, this about a twen
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 from uuid import UUID
@@ -20,12 +20,13 @@ from . import handlers
 from .checks import MAX_REQUEST_BYTES
 from .handlers import Reply
 
-Scope = Mapping[str, Any]
+Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Verb = Callable[[Principal, bytes], Coroutine[Any, Any, Reply]]
 
 PREFIX = "/api/v1/"
+_KEPT = "polos.verb"
 LOOK_AFTER = 0.25  # seconds: only what takes longer is watched for a client that goes away
 
 _PLAIN: dict[tuple[str, str], Verb] = {
@@ -94,6 +95,14 @@ def _problem_response(problem: Problem) -> tuple[int, bytes, list[tuple[bytes, b
 
 
 def _verb(scope: Scope) -> Verb | None:
+    """Kept in the scope: the lane, the application and the endpoint ask for it in turn."""
+    if _KEPT not in scope:
+        scope[_KEPT] = _find_verb(scope)
+    found: Verb | None = scope[_KEPT]
+    return found
+
+
+def _find_verb(scope: Scope) -> Verb | None:
     method, path = scope["method"], scope["path"][len(PREFIX) :]
     plain = _PLAIN.get((method, path))
     if plain is not None:
