@@ -115,7 +115,8 @@ def _find_verb(scope: Scope) -> Verb | None:
         return None
     if of_worker:
         return lambda principal, body: of_worker(principal, named, body)
-    return lambda principal, _: handlers.execution(principal, named, _wait(scope))
+    query = scope.get("query_string", b"")  # not the scope, which keeps what is returned here
+    return lambda principal, _: handlers.execution(principal, named, _wait(query))
 
 
 def _may_wait(scope: Scope) -> bool:
@@ -130,8 +131,7 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-def _wait(scope: Scope) -> float:
-    query = scope.get("query_string", b"")
+def _wait(query: bytes) -> float:
     return handlers.wait_seconds(parse_qs(query.decode("latin-1")).get("wait", ["0"])[-1]) if query else 0.0
 
 
