@@ -89,7 +89,7 @@ class Duties:
         return [(row[0], row[1]) for row in due], await self._unserved(conn), ends
 
     async def _unserved(self, conn: Connection) -> list[Pair]:
-        """Every second, but for a twentieth of the time at most: with 10,000 queues a look takes 0.2 s."""
+        """Every second, but for a twentieth of the time at most: a look at 10,000 queues takes 30 ms."""
         began = time.monotonic()
         if began < self._unserved_from:
             return []

@@ -5,7 +5,7 @@ exchange that asks for nothing; those that become ready while none is in flight 
 what they free is filled in the same commit.
 
 When there is more work than this worker takes at once, a second lane claims too, each half of the room: the server
-makes one claim while the other is run here (a third more executions per second for short ones).
+makes one claim while the other is run here (a fifth more of them a second, when they are short).
 """
 
 from __future__ import annotations
