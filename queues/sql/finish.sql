@@ -3,8 +3,8 @@
 -- back and gets its try back; on a cancelling execution everything but `completed` means cancelled.
 -- Locks: execution rows, in the order of their id (before any queue).
 --
--- One pass, without locking the rows first. A row that somebody else just changed is
--- looked at again by PostgreSQL, condition and new values both, before it is written.
+-- One pass, without locking the rows first. A row that somebody else just changed is looked at again by PostgreSQL,
+-- condition and new values both, before it is written.
 -- The status is hidden in a CASE, so that each row is found by its key: the planner would take the index over
 -- what is held and walk all of it for every single result (11 ms for 200, and not 2).
 with given as (
