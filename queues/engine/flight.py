@@ -4,8 +4,8 @@ Each statement has a snapshot of its own, which is what «lock in one statement,
 begins a transaction with the first statement and commits at the end of the flight; a statement that fails undoes
 all of it and the rest is skipped.
 
-This is psycopg's pipeline mode, driven directly: an exchange of five executions, its four statements and all, costs
-0.16 ms of Python, and 0.46 with the general form and its pool.
+This is psycopg's pipeline mode, driven directly: an exchange of five executions, its four statements and all,
+costs 0.16 ms of Python, and 0.46 with the general form and its pool.
 """
 
 from __future__ import annotations
