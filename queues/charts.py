@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from . import words
-from .history import DAY, HOUR, MINUTE, Percentiles, Point, Series
+from .history import DAY, HOUR, MINUTE, Percentiles, Point, Series, limit_at
 from .models import Change
 
 WIDTH, HEIGHT = 1_000.0, 100.0
@@ -160,10 +160,6 @@ def _bound(series: Series) -> list[bool | None]:
         None if point is None else limit is not None and point.running >= USED * limit and point.waiting >= 0.5
         for point, limit in zip(series.points, limits, strict=True)
     ]
-
-
-def limit_at(series: Series, at: float) -> int | None:
-    return next((step.limit for step in reversed(series.limits) if step.at < at), None)
 
 
 def _share_of_time(bound: Sequence[bool | None]) -> str:

@@ -247,6 +247,11 @@ def limit_steps(queue: Queue, changes: Sequence[Change], window: Window) -> list
     return [step for step in steps if step.at < window.until] or steps[:1]
 
 
+def limit_at(series: Series, at: float) -> int | None:
+    """The one that held just before. None also where it is not known."""
+    return next((step.limit for step in reversed(series.limits) if step.at < at), None)
+
+
 def pauses(queue: Queue, changes: Sequence[Change], window: Window) -> list[tuple[float, float]]:
     """Stretches in which the queue was paused, oldest first."""
     found = []

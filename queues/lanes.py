@@ -10,11 +10,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from uuid import UUID
 
 from . import history, words
-from .history import Series, Window
+from .history import Series, Step, Window
 from .models import HELD, Execution, Holding, Queue, Status
+from .rollup import TICK
 
 SPANS = {"1": 60, "5": 300, "30": 1_800}  # minutes, as the URL says them → seconds
 DEFAULT_SPAN = "5"
@@ -130,7 +132,7 @@ def lanes(queue: Queue, now: dt.datetime, seconds: int = 300, waiting: int = 0) 
         waited=_waited(past, since, now, seconds, waiting),
         most_waiting=max([waiting, *(point.most_waiting for point in past.points if point)]),
         pauses=_pauses(past, since, seconds),
-        share=_share(spans, since, now, queue.effective_limit) if unknown <= 0 else None,
+        share=_share(spans, past.limits, since, now) if numbered and unknown <= 0 else None,
         numbered=numbered,
     )
 
@@ -274,18 +276,32 @@ def _kind(outcome: str) -> str:
     return "retried" if outcome in ("retried", "lost") else "other"
 
 
-def _share(spans: Iterable[Span], since: dt.datetime, now: dt.datetime, limit: int | None) -> int | None:
-    if not limit:
-        return None
-    used = sum(((span.end or now) - max(span.start, since)).total_seconds() for span in spans)
-    return round(100 * min(1.0, max(0.0, used) / (limit * (now - since).total_seconds())))
+def _share(spans: Iterable[Span], limits: Iterable[Step], since: dt.datetime, now: dt.datetime) -> int | None:
+    """Of the slots that there were, by the limit of each moment, from when on it is known; None without any."""
+    begin, end = since.timestamp(), now.timestamp()
+    turns = [(step.at, "limit", step.limit or 0) for step in limits]
+    for span in spans:
+        turns.append((span.start.timestamp(), "held", 1))
+        if span.end:
+            turns.append((span.end.timestamp(), "held", -1))
+    turns = sorted((min(max(at, begin), end), what, value) for at, what, value in turns)
+    held = limit = 0
+    used = there = 0.0
+    for (at, what, value), (until, *_) in pairwise([*turns, (end, "", 0)]):
+        if what == "limit":
+            limit = value
+        else:
+            held += value
+        used += (until - at) * min(held, limit)  # what runs on above a lowered limit has no slot of it
+        there += (until - at) * limit
+    return round(100 * used / there) if there else None
 
 
 # -- what the history adds ---------------------------------------------------------------------------
 
 
 def _window(since: dt.datetime, now: dt.datetime) -> Window:
-    return Window(int(since.timestamp()) // 10 * 10, int(now.timestamp()))
+    return Window(int(since.timestamp()) // TICK * TICK, int(now.timestamp()))
 
 
 def _waited(past: Series, since: dt.datetime, now: dt.datetime, seconds: int, waiting: int) -> str:
@@ -320,7 +336,8 @@ def _used(past: Series, since: dt.datetime, complete_from: dt.datetime, seconds:
         left = past.window.since + i * past.step
         right = min(left + past.step, end)
         if point and right > left:
-            height = layout.height * min(1.0, point.running / layout.count)
+            limit = history.limit_at(past, left + past.step) or layout.count
+            height = layout.height * min(1.0, point.running / limit)
             x, width = (left - begin) * scale, (right - left) * scale
             path.append(f"M{x:.1f} {layout.height:.1f}v-{height:.1f}h{width:.1f}V{layout.height:.1f}Z")
     return "".join(path)

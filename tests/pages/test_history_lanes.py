@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from queues import lanes
 from queues.lanes import Layout
-from queues.models import Change, Holding, Rollup, RollupStretch, Status
+from queues.models import Change, Holding, Queue, Rollup, RollupStretch, Status
 
 from .conftest import finished, make_queue, make_worker, running, seconds_ago
 from .test_list import body
@@ -53,10 +53,35 @@ def test_lanes_end_at_the_edge_of_the_picture() -> None:
 
 def test_how_much_of_the_slots_was_used() -> None:
     queue = make_queue(limit=2)
+    Queue.objects.update(created_at=seconds_ago(7200))
+    queue.refresh_from_db()
     worker = make_worker(queue=queue)
     running(queue, worker, 1, claimed_at=timezone.now() - dt.timedelta(hours=1))
     finished(queue, worker, slot=2, claimed_at=seconds_ago(150), released_at=seconds_ago(0))
     assert lanes.lanes(queue, timezone.now(), 300).share == 75
+
+
+def test_the_share_is_of_the_limit_that_held_at_each_moment() -> None:
+    queue = make_queue(limit=2)
+    Queue.objects.update(created_at=seconds_ago(900))
+    queue.refresh_from_db()
+    Change.objects.create(
+        queue=queue, at=seconds_ago(150), kind="declared", before="5", after="2", actor="w", through="worker"
+    )
+    worker = make_worker(queue=queue)
+    running(queue, worker, 1, claimed_at=seconds_ago(600))
+    for slot in (2, 3, 4, 5):
+        finished(queue, worker, slot=slot, claimed_at=seconds_ago(210), released_at=seconds_ago(90))
+    # 150 s of five, then of two. In use: 90 s one, 60 s five, 60 s two while five ran on, 90 s one.
+    assert lanes.lanes(queue, timezone.now(), 300).share == 57
+
+
+def test_the_share_of_a_young_queue_is_of_the_time_that_it_has_existed() -> None:
+    queue = make_queue(limit=1)
+    Queue.objects.update(created_at=seconds_ago(30))
+    queue.refresh_from_db()
+    running(queue, make_worker(queue=queue), 1, claimed_at=seconds_ago(15))
+    assert lanes.lanes(queue, timezone.now(), 300).share == 50
 
 
 @pytest.mark.parametrize(
