@@ -12,6 +12,7 @@ from .fragments import EMPTY, ago, moment
 from .gauges import Gauge
 from .models import Queue
 
+CHOSEN = "chosen "  # how the origin begins when it says when, not who: `engine/enqueue.py` made the queue
 NOTICED = 5.0  # seconds of waiting beside free slots that are worth a word
 
 
@@ -50,7 +51,7 @@ def _state(gauge: Gauge, now: dt.datetime) -> SafeString:
 
 def origin_sentence(gauge: Gauge, queue: Queue, now: dt.datetime) -> SafeString:
     """Where the effective limit comes from, and who changed it why."""
-    declared = _declared(gauge, queue)
+    declared = _declared(gauge)
     if not gauge.overridden:
         return declared
     return format_html(
@@ -64,11 +65,13 @@ def origin_sentence(gauge: Gauge, queue: Queue, now: dt.datetime) -> SafeString:
     )
 
 
-def _declared(gauge: Gauge, queue: Queue) -> SafeString:
-    limit = words.limit(gauge.declared_limit)
+def _declared(gauge: Gauge) -> SafeString:
     if not gauge.declared_from:
         return format_html("no code declares a limit{}", "" if gauge.overridden else ", so there is none")
-    return format_html("declared {} by {}", limit, gauge.declared_from)
+    if gauge.declared_from.startswith(CHOSEN):
+        chosen = "no limit was" if gauge.declared_limit is None else f"limit {gauge.declared_limit:,},"
+        return format_html("{} {}", chosen, gauge.declared_from)
+    return format_html("declared {} by {}", words.limit(gauge.declared_limit), gauge.declared_from)
 
 
 def _paused(gauge: Gauge, held: int, now: dt.datetime) -> SafeString:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from django.test import Client
 
 from queues import reads
-from queues.models import Change
+from queues.models import Change, Queue
 
 from .conftest import make_execution, make_queue, make_worker, running, seconds_ago
 from .test_list import body, text
@@ -76,6 +77,15 @@ def test_the_second_line_says_who_changed_the_limit_and_why(vera: Client) -> Non
     )
     said = text(body(vera, "/queues/api-calls"))
     assert "Limit 5, set 31 min ago by ana: “provider raised quota” · declared 3 by worker-a" in said
+
+
+@pytest.mark.parametrize(("limit", "said"), [(5, "limit 5, chosen when"), (None, "no limit was chosen when")])
+def test_a_limit_that_came_with_an_execution_is_declared_by_nobody(
+    vera: Client, limit: int | None, said: str
+) -> None:
+    make_queue(limit=limit)
+    Queue.objects.update(declared_by="chosen when an execution was enqueued")  # as `engine/enqueue.py` says it
+    assert f"{said} an execution was enqueued" in text(body(vera, "/queues/api-calls"))
 
 
 def test_the_trail_names_who_when_from_to_why_and_through_what(vera: Client) -> None:
