@@ -91,6 +91,11 @@ def test_the_sheet_lists_every_key(vera: Client) -> None:
         assert f"<kbd>{key}</kbd>" in html
 
 
+def test_the_help_page_lists_the_keys_of_the_sheet(vera: Client) -> None:
+    keys = [re.findall(r"<kbd>.*?</dt>", vera.get(page).content.decode()) for page in ("/help", "/shortcuts")]
+    assert keys[0] and keys[0] == keys[1]
+
+
 def test_how_times_are_written_is_remembered(vera: Client) -> None:
     vera.post("/times", {"times": "absolute"})
     vera.post("/times", {"zone": "Europe/Berlin"})
