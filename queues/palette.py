@@ -63,6 +63,7 @@ PAGES = (
     ("Executions", "executions", "", Action.SEE),
     ("Failed executions", "executions", "?status=failed", Action.SEE),
     ("Workers", "workers", "", Action.SEE),
+    ("Trail of changes", "trail", "", Action.SEE),
     ("People", "people", "", Action.PEOPLE),
     ("Account, theme and times", "account", "", Action.SEE),
     ("Help", "help", "", Action.SEE),

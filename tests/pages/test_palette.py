@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 
 from django.contrib.auth.models import User
 from django.test import Client
@@ -68,6 +69,26 @@ def test_pages_and_themes_are_found_too(ana: Client) -> None:
     make_queue("mail")
     assert offered(ana, "dark") == ["Theme: dark"]
     assert offered(ana, "failed") == ["Failed executions"]
+
+
+def test_every_page_of_the_header_is_in_the_palette(ana: Client) -> None:
+    html = ana.get("/help").content.decode()
+    header = re.search(r'<nav class="places".*?</nav>', html, re.DOTALL)
+    assert header
+    places = re.findall(r'href="(.*?)"', header[0])
+    assert "/trail" in places
+    assert set(places) <= {
+        entry.href for entry in palette.entries("", here="", user=User.objects.get(username="ana"))
+    }
+
+
+def test_the_keys_to_pages_are_on_the_sheet_and_lead_to_one(vera: Client) -> None:
+    script = Path(__file__).parents[2] / "static/js/keys.js"
+    (places,) = re.findall(r"const PLACES = {(.*)};", script.read_text())
+    found = dict(re.findall(r'(\w): "(.*?)"', places))
+    row = re.search(r"<kbd>g</kbd> then (.*?)</dt>", vera.get("/shortcuts").content.decode())
+    assert row and re.findall(r"<kbd>(.)</kbd>", row[1]) == list(found)
+    assert {vera.get(address).status_code for address in found.values()} == {200}
 
 
 def test_the_palette_is_a_page_without_javascript(vera: Client) -> None:
