@@ -16,6 +16,7 @@ from itertools import groupby
 from . import words
 from .history import DAY, HOUR, MINUTE, Percentiles, Point, Series, limit_at
 from .models import Change
+from .reads import Now
 
 WIDTH, HEIGHT = 1_000.0, 100.0
 TICKS = (MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR,
@@ -94,12 +95,14 @@ class Charts:
     count: int  # points
 
 
-def charts(series: Series) -> Charts:
+def charts(series: Series, now: Now | None = None) -> Charts:
+    """`now`: for charts that end now. The history is some seconds behind what the rest of the page says."""
     axis = Axis(series)
     marks = _marks(series, axis)
     return Charts(
         charts=[
-            _running(series, axis), _waiting(series, axis), _throughput(series, axis), _failures(series, axis),
+            _running(series, axis, now), _waiting(series, axis, now),
+            _throughput(series, axis), _failures(series, axis),
             _times(series, axis, "wait", "Wait before the start"), _times(series, axis, "run", "Run time"),
         ],
         ticks=_ticks(series, axis),
@@ -135,31 +138,34 @@ class Axis:
 # -- the charts --------------------------------------------------------------------------------------
 
 
-def _running(series: Series, axis: Axis) -> Chart:
+def _running(series: Series, axis: Axis, now: Now | None) -> Chart:
     running = _values(series, lambda point: point.running)
     limits = [step.limit for step in series.limits if step.limit is not None]
     top = _nice(max([*_known(running), *limits], default=0))
     bound = _bound(series)
     held_back = [value if binds else None for value, binds in zip(running, bound, strict=True)]
     share = _share_of_time(bound)
+    last = _count(now.running) if now else _last(running, _count)
+    limit = words.limit(now.limit) if now else _last_limit(series)
     lines = [
-        Line("running", "running", "running", _curve(running, axis, _linear(top)), _last(running, _count)),
+        Line("running", "running", "running", _curve(running, axis, _linear(top)), last),
         Line("bound", "held work back", "bound", _curve(held_back, axis, _linear(top)), share),
-        Line("limit", "limit", "limit", _steps(series, axis, top), _limit_now(series)),
+        Line("limit", "limit", "limit", _steps(series, axis, top), limit),
     ]
-    said = (
-        f"Running: {_between(running, _count)}. Limit: {_limit_now(series)}, held work back {share} of the time."
-    )
+    said = f"Running: {_between(running, _count, last)}. Limit: {limit}, held work back {share} of the time."
     return Chart("running", "Running and limit", "", lines, _levels(top), said)
 
 
 def _bound(series: Series) -> list[bool | None]:
     """Where the limit was used (nearly, on average) while work waited; None where there are no data."""
     limits = [limit_at(series, series.window.since + (i + 1) * series.step) for i in range(len(series.points))]
-    return [
-        None if point is None else limit is not None and point.running >= USED * limit and point.waiting >= 0.5
-        for point, limit in zip(series.points, limits, strict=True)
-    ]
+    return [_binds(point, limit) for point, limit in zip(series.points, limits, strict=True)]
+
+
+def _binds(point: Point | None, limit: int | None) -> bool | None:
+    if point is None or point.running is None or point.waiting is None:
+        return None
+    return limit is not None and point.running >= USED * limit and point.waiting >= 0.5
 
 
 def _share_of_time(bound: Sequence[bool | None]) -> str:
@@ -167,12 +173,13 @@ def _share_of_time(bound: Sequence[bool | None]) -> str:
     return f"{100 * sum(known) / len(known):.0f} %" if known else "–"
 
 
-def _waiting(series: Series, axis: Axis) -> Chart:
-    waiting = _values(series, lambda point: float(point.most_waiting))
+def _waiting(series: Series, axis: Axis, now: Now | None) -> Chart:
+    waiting = _values(series, lambda point: point.most_waiting)
     top = _nice(max(_known(waiting), default=0))
     path = _area(waiting, axis, _linear(top))
-    line = Line("waiting", "waiting", "waiting", path, _last(waiting, _count))
-    return Chart("waiting", "Waiting", "", [line], _levels(top), f"Waiting: {_between(waiting, _count)}.")
+    last = _count(now.waiting) if now else _last(waiting, _count)
+    line = Line("waiting", "waiting", "waiting", path, last)
+    return Chart("waiting", "Waiting", "", [line], _levels(top), f"Waiting: {_between(waiting, _count, last)}.")
 
 
 def _throughput(series: Series, axis: Axis) -> Chart:
@@ -385,11 +392,11 @@ def _last(values: Values, say: Callable[[float], str]) -> str:
     return say(known[-1]) if known else "–"
 
 
-def _between(values: Values, say: Callable[[float], str]) -> str:
+def _between(values: Values, say: Callable[[float], str], last: str = "") -> str:
     known = _known(values)
     if not known:
         return "no data"
-    return f"{say(min(known))} to {say(max(known))}, at the end {say(known[-1])}"
+    return f"{say(min(known))} to {say(max(known))}, at the end {last or say(known[-1])}"
 
 
 def _count(value: float) -> str:
@@ -398,7 +405,7 @@ def _count(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
 
 
-def _limit_now(series: Series) -> str:
+def _last_limit(series: Series) -> str:
     return words.limit(series.limits[-1].limit) if series.limits else "not known"
 
 
@@ -408,7 +415,7 @@ def _limit_now(series: Series) -> str:
 def _data(series: Series) -> str:
     columns: dict[str, list[float | None]] = {
         "running": _rounded(_values(series, lambda point: point.running)),
-        "waiting": _rounded(_values(series, lambda point: float(point.most_waiting))),
+        "waiting": _rounded(_values(series, lambda point: point.most_waiting)),
         "finished": _rounded(_values(series, lambda point: point.per_minute)),
         "failed": _rounded(_values(series, lambda point: point.failed_per_minute)),
     }

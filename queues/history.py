@@ -48,7 +48,8 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Rates are per minute; `waiting` and `running` are means over the looks, times are of what finished."""
+    """Rates are per minute, times are of what finished; `waiting` and `running` are means over the looks, None
+    without any: what finished while nobody looked is counted later."""
 
     start: int
     completed: int
@@ -56,10 +57,10 @@ class Point:
     cancelled: int
     per_minute: float
     failed_per_minute: float
-    waiting: float
-    most_waiting: int
-    running: float
-    most_running: int
+    waiting: float | None
+    most_waiting: int | None
+    running: float | None
+    most_running: int | None
     wait: Percentiles | None
     run: Percentiles | None
 
@@ -196,8 +197,7 @@ def _point(
     figures = figures or {}
     nothing = (0, 0, 0)
     completed, failed, cancelled, waiting, running = (figures.get(figure, nothing) for figure in range(5))
-    minutes = (covered or step) / MINUTE
-    looks = (covered or step) / TICK
+    minutes, looks = (covered or step) / MINUTE, covered / TICK
     return Point(
         start=start,
         completed=completed[0],
@@ -205,10 +205,10 @@ def _point(
         cancelled=cancelled[0],
         per_minute=(completed[0] + failed[0] + cancelled[0]) / minutes,
         failed_per_minute=failed[0] / minutes,
-        waiting=waiting[0] / looks,
-        most_waiting=max(figures.get(Figure.MOST_WAITING, nothing)[1], waiting[2]),
-        running=running[0] / looks,
-        most_running=max(figures.get(Figure.MOST_RUNNING, nothing)[1], running[2]),
+        waiting=waiting[0] / looks if looks else None,
+        most_waiting=max(figures.get(Figure.MOST_WAITING, nothing)[1], waiting[2]) if looks else None,
+        running=running[0] / looks if looks else None,
+        most_running=max(figures.get(Figure.MOST_RUNNING, nothing)[1], running[2]) if looks else None,
         wait=_percentiles(figures, Figure.WAITS),
         run=_percentiles(figures, Figure.RUNS),
     )

@@ -130,7 +130,7 @@ def lanes(queue: Queue, now: dt.datetime, seconds: int = 300, waiting: int = 0) 
         unknown=f"{unknown * WIDTH / seconds:.1f}" if unknown > 0 else "",
         used=_used(past, since, complete_from, seconds, layout),
         waited=_waited(past, since, now, seconds, waiting),
-        most_waiting=max([waiting, *(point.most_waiting for point in past.points if point)]),
+        most_waiting=max([waiting, *(point.most_waiting or 0 for point in past.points if point)]),
         pauses=_pauses(past, since, seconds),
         share=_share(spans, past.limits, since, now) if numbered and unknown <= 0 else None,
         numbered=numbered,
@@ -335,7 +335,7 @@ def _used(past: Series, since: dt.datetime, complete_from: dt.datetime, seconds:
     for i, point in enumerate(past.points):
         left = past.window.since + i * past.step
         right = min(left + past.step, end)
-        if point and right > left:
+        if point and point.running is not None and right > left:
             limit = history.limit_at(past, left + past.step) or layout.count
             height = layout.height * min(1.0, point.running / limit)
             x, width = (left - begin) * scale, (right - left) * scale

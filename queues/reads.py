@@ -21,6 +21,7 @@ PAGE_SIZE = 50
 MAX_RUNNING = 200
 MAX_SLOTS = 12  # a larger limit is listed by what runs only
 MAX_WAITING = 20
+MOST_COUNTED = 100_000
 MAX_RECENT = 12
 MAX_CHILDREN = 100
 MAX_GONE = 50
@@ -34,6 +35,15 @@ class Totals:
     finished: int
     workers: int
     capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """One queue at this moment, as far as its charts say it. `limit` None = unlimited."""
+
+    running: int
+    waiting: int
+    limit: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,16 @@ def slots(queue: Queue) -> list[Slot]:
         *(Slot(number, row) for number, row in holders.items()),
     ]
     return sorted(everything, key=lambda slot: slot.number or 0)
+
+
+def now(queue: Queue) -> Now:
+    held = Execution.objects.filter(queue=queue, status__in=HELD).count()
+    return Now(held, count_waiting(queue, MOST_COUNTED), queue.effective_limit)
+
+
+def count_waiting(queue: Queue, at_most: int) -> int:
+    line = Execution.objects.filter(queue=queue, status=Status.QUEUED).order_by()
+    return line.values("id")[:at_most].count()
 
 
 def waiting(queue: Queue) -> list[Row]:

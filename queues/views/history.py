@@ -11,9 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from queues import history, lanes
+from queues import history, lanes, reads
 from queues.access import Action, needs
-from queues.models import Execution, Status
 
 from .panels import history_panel, lanes_panel, query_of, window_of
 from .queues import get_queue
@@ -24,7 +23,7 @@ from .queues import get_queue
 def show_charts(request: HttpRequest, name: str) -> HttpResponse:
     """The part of the page, again or for another time."""
     queue = get_queue(name)
-    found = history_panel(request, queue)
+    found = history_panel(request, queue, reads.now(queue))
     response = render(request, "queues/charts.html", {"queue": queue, "history": found})
     return _at(response, request, name, found.query)
 
@@ -48,8 +47,7 @@ def show_table(request: HttpRequest, name: str) -> HttpResponse:
 @needs(Action.SEE)
 def show_lanes(request: HttpRequest, name: str) -> HttpResponse:
     queue, panel = get_queue(name), lanes_panel(request)
-    line = Execution.objects.filter(queue=queue, status=Status.QUEUED).order_by()
-    waiting = line.values("id")[: lanes.MOST_WAITING].count()
+    waiting = reads.count_waiting(queue, lanes.MOST_WAITING)
     drawn = lanes.lanes(queue, timezone.now(), panel.seconds, waiting)
     response = render(request, "queues/lanes.html", {"queue": queue, "lanes": drawn, "lanes_panel": panel})
     return _at(response, request, name, panel.query)

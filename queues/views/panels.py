@@ -13,9 +13,10 @@ from queues import charts, history, lanes
 from queues.charts import Charts
 from queues.history import Series, Window
 from queues.models import Queue
+from queues.reads import Now
 
 RANGES = {"15m": "15 min", "1h": "1 h", "6h": "6 h", "1d": "1 d", "7d": "7 d", "30d": "30 d"}
-REFRESH = {"15m": 10, "1h": 10, "6h": 60, "1d": 60, "7d": 300, "30d": 300}  # seconds
+REFRESH = {"15m": 10, "1h": 10, "6h": 60, "1d": 60, "7d": 60, "30d": 60}  # seconds
 TIME = ("range", "from", "to")  # names in the URL
 LANES_REFRESH = {"1": 2, "5": 3, "30": 10}  # seconds
 
@@ -36,7 +37,7 @@ class HistoryPanel:
     refresh: int  # seconds; 0: what is shown does not change any more
 
 
-def history_panel(request: HttpRequest, queue: Queue) -> HistoryPanel:
+def history_panel(request: HttpRequest, queue: Queue, present: Now) -> HistoryPanel:
     now = timezone.now()
     window = window_of(request, now)
     series = history.read(queue, window, now)
@@ -44,7 +45,7 @@ def history_panel(request: HttpRequest, queue: Queue) -> HistoryPanel:
     since, until = window.since, window.until
     half, quarter = window.seconds / 2, window.seconds / 4
     return HistoryPanel(
-        charts=charts.charts(series),
+        charts=charts.charts(series, present if window.name else None),
         series=series,
         query=urlencode({**query_of(window), **rest}),
         ranges=[

@@ -38,7 +38,8 @@ def show_queue(request: HttpRequest, name: str) -> HttpResponse:
         panel = lanes_panel(request)
         context["lanes_panel"] = panel
         context["lanes"] = lanes.lanes(queue, now, panel.seconds, gauge.waiting)
-        context["history"] = history_panel(request, queue)
+        present = reads.Now(gauge.held, gauge.waiting, gauge.limit)
+        context["history"] = history_panel(request, queue, present)
     return render(request, "queues/queue.html", context)
 
 

@@ -13,7 +13,7 @@ Run them with `Worker`, start them with `PolosClient`, or do both in one process
 from __future__ import annotations
 
 from ._attempt import Outcome
-from ._client import Invocation, PolosClient
+from ._client import PolosClient
 from ._context import Context
 from ._errors import (
     AttemptTimeout,
@@ -50,6 +50,7 @@ from ._errors import (
     Unauthorized,
 )
 from ._execution import ErrorInfo, Execution, ExecutionHandle
+from ._invocation import Invocation
 from ._logs import mark_log_records
 from ._polos import Polos
 from ._queue import Queue, queue

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from ._errors import AttemptTimeout
 from ._retrying import RetryPolicy
+from ._running import Run, retry_in
 from ._typing import EMPTY
 
 if TYPE_CHECKING:
     from ._context import Context
-    from ._running import Run
 
 logger = logging.getLogger("polos")
 
@@ -44,7 +44,7 @@ def attempt_of(body: Callable[..., Any], options: Options, *, is_async: bool, de
     """What a worker calls instead of the body. `default` is that of the body's payload."""
 
     async def attempt(ctx: Context, *arguments: Any) -> Any:
-        run = ctx._run
+        run, call = ctx._run, ctx._tools.threads.call
         run.policy = options.policy
         if options.timeout is not None:
             run.deadline = asyncio.get_running_loop().time() + options.timeout
@@ -52,8 +52,8 @@ def attempt_of(body: Callable[..., Any], options: Options, *, is_async: bool, de
             # A thread is not stopped: a sync function looks at `ctx.cancel_requested`, or ends in time by itself.
             async with asyncio.timeout_at(run.deadline if is_async else None) as scope:
                 for hook in options.on_start:
-                    await _call(ctx, hook, _payload(run, arguments, default))
-                result = await _call(ctx, body, *arguments)
+                    await call(hook, ctx, _payload(run, arguments, default))
+                result = await call(body, ctx, *arguments)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if run.ending is not None:  # stopped from outside: the attempt has not ended by itself
                 raise
@@ -64,7 +64,7 @@ def attempt_of(body: Callable[..., Any], options: Options, *, is_async: bool, de
             await _after_failure(ctx, options, error)
             raise
         for hook in options.on_end:
-            await _call(ctx, hook, Outcome(result=result))
+            await call(hook, ctx, Outcome(result=result))
         return result
 
     return attempt
@@ -88,25 +88,16 @@ def hooks_of(hooks: Hooks, *, name: str, second: str) -> tuple[Hook, ...]:
     return found
 
 
-async def _call(ctx: Context, function: Callable[..., Any], *arguments: Any) -> Any:
-    if inspect.iscoroutinefunction(function):
-        return await function(ctx, *arguments)
-    value = await ctx._tools.threads.run(function, ctx, *arguments)
-    return await value if inspect.isawaitable(value) else value
-
-
 async def _after_failure(ctx: Context, options: Options, error: BaseException) -> None:
     """The hooks see the error; what goes wrong in them does not hide it."""
-    outcome = Outcome(error=error, will_retry=_will_retry(ctx._run, options.policy, error))
+    run = ctx._run
+    pause = retry_in(run.attempt, run.claim["max_attempts"], error, options.policy)
+    outcome = Outcome(error=error, will_retry=pause is not None)
     for hook in options.on_end:
         try:
-            await _call(ctx, hook, outcome)
+            await ctx._tools.threads.call(hook, ctx, outcome)
         except Exception:
             logger.exception("on_end of %s failed, after the attempt had failed itself.", ctx.workflow_id)
-
-
-def _will_retry(run: Run, policy: RetryPolicy, error: BaseException) -> bool:
-    return run.attempt < run.claim["max_attempts"] and policy.pause_after(error, run.attempt) is not None
 
 
 def _timed_out(ctx: Context, options: Options) -> AttemptTimeout:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import accumulate
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 from urllib.parse import quote
 
+from ._batches import fitting
 from ._errors import ExecutionTimeout
 from ._execution import Execution, ExecutionHandle, read_execution
 from ._http import Http
 from ._ids import new_id, new_ids
-from ._invocation import Invocation as Invocation
-from ._invocation import Pair, execution_bodies, execution_body, read_batch, shape_of
+from ._invocation import Invocation, Pair, execution_bodies, execution_body, read_batch, shape_of
 from ._json import decode
 from ._queue import NOT_GIVEN, MaybeLimit
 from ._settings import Settings, load_settings
@@ -28,8 +26,6 @@ from ._workflow import Workflow
 logger = logging.getLogger("polos")
 
 R = TypeVar("R")
-MAX_BATCH = 1_000
-MAX_BATCH_CHARACTERS = 3_900_000  # of 16 MiB: a character has up to four bytes
 LONGEST_WAIT = 30.0
 SHORT_WAIT = 1.0
 WAITING_REQUESTS = 64
@@ -245,12 +241,8 @@ class PolosClient:
 
 
 def _parts(bodies: Sequence[str]) -> Iterable[Sequence[str]]:
-    """Requests that the server takes: at most 1,000 items and 16 MiB each."""
     start = 0
     while start < len(bodies):
-        part = bodies[start : start + MAX_BATCH]
-        sizes = list(map(len, part))
-        if sum(sizes) > MAX_BATCH_CHARACTERS:
-            part = part[: max(1, bisect_right(list(accumulate(sizes)), MAX_BATCH_CHARACTERS))]
-        yield part
-        start += len(part)
+        end = start + fitting(bodies, start)
+        yield bodies[start:end]
+        start = end

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from ._errors import DefinitionError, refused
 from ._execution import FINAL
 from ._http import Http
 from ._ids import new_id
+from ._invocation import Invocation, execution_body
 from ._json import decode, encode
 from ._replay import Place
 from ._running import Done, Run, completed, failed, result_json, stopped
@@ -93,8 +93,9 @@ class Inline:
             client=client, saver=self._saver, threads=self._threads, worker="testing", clock=staged.clock
         )
 
-    async def run(self, workflow: Workflow[Any], body: str) -> Stored:
+    async def run(self, workflow: Workflow[Any], payload: Any) -> Stored:
         """The first execution, to its end. Children that still run then are cancelled."""
+        body = execution_body(Invocation(workflow=workflow, payload=payload), new_id())
         self._known = {each.id: each for each in registered_workflows()} | {workflow.id: workflow}
         try:
             first, task = self._begin(decode(body), children={})
@@ -175,12 +176,7 @@ class Inline:
     async def _outcome(self, run: Run, workflow: Workflow[Any]) -> Done:
         arguments = workflow.arguments(run.claim["payload"])
         context = _Context(run, self._tools, self)
-        if workflow.is_async:
-            result = await workflow.function(context, *arguments)
-        else:
-            result = await self._threads.run(workflow.function, context, *arguments)
-            if asyncio.iscoroutine(result):
-                result = await result
+        result = await self._threads.call(workflow.function, context, *arguments)
         return completed(run, result_json(result, workflow.id))
 
     async def _finish(self, stored: Stored, done: dict[str, Any]) -> None:
@@ -264,10 +260,7 @@ class Inline:
             error = self._next_failure(key)
             if error is not None:
                 raise error
-            if inspect.iscoroutinefunction(real):
-                return await real(*args, **kwargs)
-            value = await self._threads.run(real, *args, **kwargs)
-            return await value if inspect.isawaitable(value) else value
+            return await self._threads.call(real, *args, **kwargs)
 
         return call
 
@@ -322,12 +315,3 @@ class _Step(Step):
         kwargs: Any,
     ) -> Coroutine[Any, Any, Any]:
         return super()._run_function(key, place, tries, self._inline.stand_in(key, function), args, kwargs)
-
-
-def first_body(workflow: Workflow[Any], payload: Any) -> str:
-    """As a client would send it."""
-    body = {
-        "id": new_id(), "workflow_id": workflow.id, "payload": payload, "queue_name": workflow.queue.name,
-        "max_attempts": workflow.retries + 1,
-    }  # fmt: skip
-    return encode(body, f"The payload of {workflow.id}")

@@ -11,6 +11,7 @@ from ._seconds import seconds_of
 
 NEVER = (Fail, PayloadInvalid, NotSerializable, DuplicateStep)  # they would fail again
 MAX_FACTOR = 100.0
+MAX_RETRIES = 999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,3 +67,10 @@ class RetryPolicy:
 
 
 DEFAULT = RetryPolicy()
+
+
+def retries_of(value: object, *, what: str) -> int:
+    """How often something is tried again; else a ValueError that names it."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_RETRIES:
+        raise ValueError(f"{what} is a whole number from 0 to {MAX_RETRIES}, not {value!r}")
+    return value

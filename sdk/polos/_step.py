@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import gc
-import inspect
 import logging
 import random
 import sys
@@ -14,7 +13,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, overload
 
-from ._client import Invocation
 from ._errors import (
     Conflict,
     Forbidden,
@@ -28,13 +26,14 @@ from ._errors import (
 )
 from ._execution import ExecutionHandle
 from ._ids import child_id
+from ._invocation import Invocation, shape_of
 from ._json import decode, encode
 from ._queue import NOT_GIVEN, MaybeLimit
 from ._replay import Place, Replay, shown
 from ._running import Run, current, error_info
 from ._seconds import seconds_of
-from ._tries import ONCE, Tries, is_async, take_tries
-from ._typing import UNTYPED, Shape, result_shape
+from ._tries import Tries, take_tries
+from ._typing import Shape, result_shape
 from ._workflow import Workflow
 
 if TYPE_CHECKING:
@@ -284,8 +283,6 @@ class Step:
     async def _try(
         self, key: str, tries: Tries, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        if tries is ONCE:
-            return await self._call(function, args, kwargs)
         for count in range(1, tries.most + 1):
             try:
                 return await self._in_time(key, tries.timeout, function, args, kwargs)
@@ -306,17 +303,11 @@ class Step:
         scope = asyncio.timeout(seconds)
         try:
             async with scope:
-                return await self._call(function, args, kwargs)
+                return await self._tools.threads.call(function, *args, **kwargs)
         except TimeoutError as error:
             if not scope.expired():
                 raise
             raise StepTimeout(f"Step {key!r} took longer than {seconds:g} s") from error
-
-    async def _call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if is_async(function):
-            return await function(*args, **kwargs)
-        value = await self._tools.threads.run(function, *args, **kwargs)
-        return await value if inspect.isawaitable(value) else value
 
     # -- saving ------------------------------------------------------------------------------------
 
@@ -402,7 +393,6 @@ class Step:
         return {"id": found.id, "workflow_id": found.workflow_id, "queue": found.queue}
 
     def _known_child(self, known: Any, item: Invocation) -> ExecutionHandle[Any]:
-        shape = item.workflow.result_shape if isinstance(item.workflow, Workflow) else UNTYPED
         return ExecutionHandle(
             id=known["id"],
             workflow_id=known["workflow_id"],
@@ -410,7 +400,7 @@ class Step:
             created=False,
             notes=[],
             client=self._tools.client,
-            shape=shape,
+            shape=shape_of(item.workflow),
         )
 
     def _abandon(self) -> NoReturn:

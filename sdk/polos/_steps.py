@@ -6,11 +6,9 @@ import asyncio
 from contextvars import Context
 from typing import Any
 
+from ._batches import fitting
 from ._errors import Conflict, Invalid, RequestRefused, TooLarge
 from ._http import Http, backoff
-
-MAX_BATCH = 1_000
-MAX_CHARACTERS = 3_900_000  # of 16 MiB: a character has up to four bytes
 
 Waiting = tuple[str, "asyncio.Future[dict[str, Any]]"]
 
@@ -49,12 +47,7 @@ class StepSaver:
                     future.set_result(answer)
 
     def _take(self) -> list[Waiting]:
-        count = size = 0
-        for step, _ in self._waiting[:MAX_BATCH]:
-            size += len(step)
-            if count and size > MAX_CHARACTERS:
-                break
-            count += 1
+        count = fitting([step for step, _ in self._waiting])
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
         return batch
 

@@ -1,9 +1,10 @@
-"""Threads for sync functions. They are daemons: a stuck one must not keep the process from ending."""
+"""Calls functions, sync ones in threads. Those are daemons: a stuck one must not keep the process from ending."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -21,6 +22,13 @@ class Threads:
         self._count = 0
         self._idle = threading.Semaphore(0)
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+
+    async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What `function` gives back: an async one here, a sync one in a thread. An awaitable is awaited here."""
+        if is_async(function):
+            return await function(*args, **kwargs)
+        value = await self.run(function, *args, **kwargs)
+        return await value if inspect.isawaitable(value) else value
 
     async def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Calls `function` in a thread. When the caller is cancelled it still waits for the end: nobody can stop
@@ -61,6 +69,13 @@ class Threads:
         except Empty:
             self._idle.release()
             return self._jobs.get()
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Also for an object that is called: calling it in a thread would only make the coroutine there."""
+    if inspect.iscoroutinefunction(function):
+        return True
+    return inspect.iscoroutinefunction(type(function).__call__)
 
 
 def _do(future: Future[Any], call: Callable[[], Any]) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ._errors import DefinitionError, StepError
-from ._retrying import RetryPolicy
+from ._retrying import RetryPolicy, retries_of
 from ._seconds import seconds_of
+from ._threads import is_async
 
 OPTIONS = frozenset(("max_retries", "base_delay", "max_delay", "step_timeout", "never_retry"))
-MAX_RETRIES = 999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,27 +39,20 @@ def take_tries(key: str, function: Callable[..., Any], kwargs: dict[str, Any]) -
         raise StepError(f"Step {key!r}: {error}") from error
 
 
-def is_async(function: Callable[..., Any]) -> bool:
-    """Also for an object that is called: calling it in a thread would only make the coroutine there."""
-    if inspect.iscoroutinefunction(function):
-        return True
-    return inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004  # it is not asked whether
-
-
 def _ambiguous(function: Callable[..., Any], options: dict[str, Any]) -> str | None:
     try:
-        names = options.keys() & inspect.signature(function).parameters.keys()
+        parameters = inspect.signature(function).parameters.keys()
     except (TypeError, ValueError):  # builtins may have no signature
         return None
+    bound = function.keywords.keys() if isinstance(function, functools.partial) else ()
+    names = (options.keys() & parameters).difference(bound)
     if not names:
         return None
     return f"{min(names)} is an option of the step and a parameter of the function: wrap it in functools.partial"
 
 
 def _tries(options: dict[str, Any], function: Callable[..., Any]) -> Tries:
-    retries = options.get("max_retries", 0)
-    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= MAX_RETRIES:
-        raise ValueError(f"max_retries is a whole number from 0 to {MAX_RETRIES}, not {retries!r}")
+    retries = retries_of(options.get("max_retries", 0), what="max_retries")
     policy = RetryPolicy(
         base_delay=options.get("base_delay", 1.0),
         max_delay=options.get("max_delay", 10.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 import typing
@@ -62,8 +63,12 @@ _shapes: WeakKeyDictionary[Any, Shape] = WeakKeyDictionary()
 
 
 def _found_shape(function: Callable[..., Any], owner: Any) -> Shape:
+    inner = inspect.unwrap(function)
+    if isinstance(inner, functools.partial):  # made anew for each call, often: what is in it is known
+        return result_shape(inner.func)
+    annotation = getattr(inner, "__annotations__", {}).get("return", EMPTY)
     try:
-        shape = shape_or_untyped(resolve(_return_annotation(function), function=function))
+        shape = shape_or_untyped(resolve(annotation, function=inner))
     except (NameError, TypeError, AttributeError, SyntaxError):
         return UNTYPED  # not kept: a name may be defined later
     with suppress(TypeError):  # what cannot be hashed or referred to weakly
@@ -77,11 +82,6 @@ def shape_or_untyped(annotation: Any) -> Shape:
         return Shape(annotation)
     except BadSignature:
         return UNTYPED
-
-
-def _return_annotation(function: Callable[..., Any]) -> Any:
-    plain = inspect.unwrap(getattr(function, "func", function))  # functools.partial has its function in `func`
-    return getattr(plain, "__annotations__", {}).get("return", EMPTY)
 
 
 def _adapter(annotation: Any) -> Any:

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -71,7 +71,7 @@ class Worker:
 
     async def run(self) -> None:
         """Works until SIGTERM, SIGINT, `stop()`, or until the server asks it to leave."""
-        with _signals(self._on_signal):
+        with leave_signals(self._on_signal):
             await self.serve()
 
     def stop(self) -> None:
@@ -203,8 +203,8 @@ def _declaration(mention: Mention) -> dict[str, Any]:
 
 
 @contextmanager
-def _signals(on_signal: Any) -> Iterator[None]:
-    """Handlers for as long as the worker runs; nothing where the platform or the thread has none."""
+def leave_signals(on_signal: Callable[[int], None]) -> Iterator[None]:
+    """Handlers for as long as the block runs; nothing where the platform or the thread has none."""
     loop = asyncio.get_running_loop()
     taken = []
     for number in LEAVE_SIGNALS:

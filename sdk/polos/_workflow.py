@@ -15,7 +15,7 @@ from ._json import encode
 from ._names import check_name
 from ._places import file_and_line
 from ._queue import NOT_GIVEN, MaybeLimit, QueueOption, read_queue_option
-from ._retrying import RetryPolicy
+from ._retrying import RetryPolicy, retries_of
 from ._seconds import seconds_of
 from ._typing import UNTYPED, Shape, result_shape, shape_or_untyped
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ._execution import ExecutionHandle
 
 R = TypeVar("R")
-MAX_RETRIES = 999
 MAX_DESCRIPTION = 500
 
 
@@ -326,11 +325,10 @@ def _checked_timeout(timeout: float | dt.timedelta) -> float:
 
 
 def _checked_retries(retries: object, id: str, place: str) -> int:
-    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= MAX_RETRIES:
-        raise DefinitionError(
-            f"{place}: retries of workflow {id} is a whole number from 0 to {MAX_RETRIES}, not {retries!r}"
-        )
-    return retries
+    try:
+        return retries_of(retries, what=f"retries of workflow {id}")
+    except ValueError as error:
+        raise DefinitionError(f"{place}: {error}") from error
 
 
 def _first_paragraph(text: str | None) -> str:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from . import _clock
-from ._inline import Inline, Staged, Stored, first_body
+from ._inline import Inline, Staged, Stored
 from ._workflow import Workflow
 
 __all__ = ["Child", "Clock", "Ran", "StepRan", "run"]
@@ -155,7 +155,7 @@ async def run(
         children=children or {},
     )
     inline = Inline(staged)
-    stored = await inline.run(workflow, first_body(workflow, payload))
+    stored = await inline.run(workflow, payload)
     return _ran(workflow, inline, stored, clock)
 
 

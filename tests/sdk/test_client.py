@@ -162,7 +162,7 @@ async def test_every_refusal_is_raised_at_once(status: int, client: PolosClient,
 async def test_batches_keep_the_order_and_are_cut(
     client: PolosClient, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("polos._client.MAX_BATCH", 2)
+    monkeypatch.setattr("polos._batches.MOST_ITEMS", 2)
     handles = await client.batch_invoke(
         [
             (call_api, 0),
@@ -173,8 +173,8 @@ async def test_batches_keep_the_order_and_are_cut(
     assert [server.executions[handle.id]["payload"] for handle in handles] == [0, 1, 2]
     assert [len(body["executions"]) for body in server.bodies("/batch")] == [2, 1]
     assert await client.batch_invoke([]) == []
-    monkeypatch.setattr("polos._client.MAX_BATCH", 10)
-    monkeypatch.setattr("polos._client.MAX_BATCH_CHARACTERS", 400)
+    monkeypatch.setattr("polos._batches.MOST_ITEMS", 10)
+    monkeypatch.setattr("polos._batches.MOST_CHARACTERS", 400)
     handles = await client.batch_invoke([(call_api, "x" * size) for size in (20, 20, 500, 10, 20, 20)])
     assert [len(server.executions[handle.id]["payload"]) for handle in handles] == [20, 20, 500, 10, 20, 20]
     assert [len(body["executions"]) for body in server.bodies("/batch")[2:]] == [2, 1, 2, 1]

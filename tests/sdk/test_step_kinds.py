@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
 import threading
@@ -228,6 +229,10 @@ async def named(max_retries: int) -> int:
     return max_retries
 
 
+async def part_of(n: int, max_retries: int) -> Part:
+    return Part(n=n * max_retries)
+
+
 @pytest.mark.parametrize(
     ("function", "options", "words"),
     [
@@ -250,6 +255,19 @@ async def test_options_that_cannot_be_meant_are_refused(
     error = (await once(server, body))["error"]
     assert error["type"] == "StepError"
     assert re.search(words, error["message"])
+
+
+@pytest.mark.parametrize(
+    "wrapped", [functools.partial(part_of, 2, 3), functools.partial(part_of, 2, max_retries=3)]
+)
+async def test_a_partial_has_its_own_arguments_and_the_type_of_what_is_in_it(
+    wrapped: Any, server: FakeServer
+) -> None:
+    async def body(ctx: Context) -> str:
+        return repr(await ctx.step.run("a", wrapped, max_retries=1))
+
+    assert (await once(server, body))["result"] == "Part(n=6)"
+    assert result_shape(wrapped) is result_shape(part_of)
 
 
 async def test_options_are_not_passed_on(server: FakeServer) -> None:

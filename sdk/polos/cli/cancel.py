@@ -8,7 +8,7 @@ from typing import Any
 
 from .._client import PolosClient
 from .._errors import RequestRefused
-from .tables import SHORT_PATIENCE
+from .pages import SHORT_PATIENCE
 
 
 def add_to(commands: Any) -> argparse.ArgumentParser:

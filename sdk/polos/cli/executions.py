@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from typing import Any
-from urllib.parse import urlencode
 
 from .._client import PolosClient
-from .tables import SHORT_PATIENCE, ago, table
+from .pages import read_pages
+from .tables import ago, table
 
 HEAD = ("ID", "WORKFLOW", "QUEUE", "STATUS", "ATTEMPT", "ENQUEUED", "ERROR")
 STATUSES = ("scheduled", "queued", "running", "waiting", "cancelling", "completed", "failed", "cancelled")
+FILTERS = ("queue", "workflow", "status", "parent")
 LONGEST_ERROR = 60
-PAGE = 200
 
 
 def add_to(commands: Any) -> argparse.ArgumentParser:
@@ -34,29 +34,14 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 
 
 async def main(options: argparse.Namespace) -> int:
-    filters = {name: getattr(options, name) for name in ("queue", "workflow", "status", "parent")}
+    filters = {name: value for name in FILTERS if (value := getattr(options, name))}
     async with PolosClient(options.api_url) as client:
-        found = await _newest(client, options.limit, {name: value for name, value in filters.items() if value})
+        found = await read_pages(client, "executions", filters, most=options.limit)
     if options.json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
     else:
         print(table(HEAD, map(_row, found)) if found else "There are no such executions.")
     return 0
-
-
-async def _newest(client: PolosClient, limit: int, filters: dict[str, str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    cursor: str | None = None
-    while len(found) < limit:
-        query = filters | {"limit": str(min(PAGE, limit - len(found)))} | ({"cursor": cursor} if cursor else {})
-        page = await client.http.call(
-            "GET", f"/executions?{urlencode(query)}", lane="client", patience=SHORT_PATIENCE
-        )
-        found += page["executions"]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            break
-    return found
 
 
 def _row(execution: dict[str, Any]) -> tuple[object, ...]:

@@ -7,12 +7,13 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
+
+from .._worker import leave_signals
 
 logger = logging.getLogger("polos")
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 YOUNG_SECONDS = 10.0  # what ends sooner would end again
 RESTART_PAUSE = 1.0
 
@@ -23,7 +24,7 @@ async def run_processes(commands: Sequence[Sequence[str]]) -> int:
     Signals are passed on. One that fails soon after its start ends all of them: its reason is theirs too.
     """
     group = _Group()
-    with _signals(group):
+    with leave_signals(group.pass_on):
         statuses = await asyncio.gather(*(group.keep_running(command) for command in commands))
     # Those that were told to stop while they were starting die of the signal: that is no failure.
     return group.failure or max(*statuses, 0)
@@ -67,15 +68,3 @@ class _Group:
             self._processes.remove(process)
             if process.returncode is None:  # nobody waits for it any more
                 process.terminate()
-
-
-@contextmanager
-def _signals(group: _Group) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number in SIGNALS:
-        loop.add_signal_handler(number, group.pass_on, number)
-    try:
-        yield
-    finally:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)

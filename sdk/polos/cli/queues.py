@@ -7,15 +7,14 @@ import asyncio
 import json
 import sys
 from typing import Any
-from urllib.parse import urlencode
 
 from .._client import PolosClient
-from .tables import SHORT_PATIENCE, duration, table
+from .pages import read_pages
+from .tables import duration, table
 
 HEAD = ("QUEUE", "LIMIT", "RUNNING", "WAITING", "SCHEDULED", "OLDEST", "STATE")
 NUMBERS = (2, 3, 4)
 CLEAR = "\x1b[H\x1b[J"
-PAGE = 200
 
 
 def add_to(commands: Any) -> argparse.ArgumentParser:
@@ -36,23 +35,12 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 async def main(options: argparse.Namespace) -> int:
     async with PolosClient(options.api_url) as client:
         while True:
-            found = await _all(client, options.search)
+            found = await read_pages(client, "queues", {"search": options.search})
             text = json.dumps(found, ensure_ascii=False, indent=2) if options.json else _shown(found)
             print((CLEAR if options.watch and sys.stdout.isatty() else "") + text, flush=True)
             if not options.watch:
                 return 0
             await asyncio.sleep(options.watch)
-
-
-async def _all(client: PolosClient, search: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        query = urlencode({"search": search, "limit": PAGE, "cursor": cursor})
-        page = await client.http.call("GET", f"/queues?{query}", lane="client", patience=SHORT_PATIENCE)
-        found += page["queues"]
-        cursor = page["next_cursor"]
-    return found
 
 
 def _shown(queues: list[dict[str, Any]]) -> str:

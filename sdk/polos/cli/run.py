@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .._client import Invocation, PolosClient
+from .._client import PolosClient
 from .._errors import ExecutionError, ExecutionTimeout
 from .._execution import Execution, ExecutionHandle, result_of
+from .._invocation import Invocation
 from .._typing import UNTYPED
 
 LOOK_SECONDS = 1.0  # between two looks at its place

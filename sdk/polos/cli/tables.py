@@ -6,7 +6,6 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 
 Row = Sequence[object]
-SHORT_PATIENCE = 10.0  # seconds: somebody sits before the terminal
 
 
 def table(head: Sequence[str], rows: Iterable[Row], *, right: Iterable[int] = ()) -> str:
