@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, Unpack, overload
 from urllib.parse import quote
 
 from ._batches import fitting
@@ -16,9 +16,8 @@ from ._errors import ExecutionTimeout
 from ._execution import Execution, ExecutionHandle, read_execution
 from ._http import Http
 from ._ids import new_id, new_ids
-from ._invocation import Invocation, Pair, execution_bodies, execution_body, read_batch, shape_of
+from ._invocation import Invocation, InvokeOptions, Pair, execution_bodies, execution_body, read_batch, shape_of
 from ._json import decode
-from ._queue import NOT_GIVEN, MaybeLimit
 from ._settings import Settings, load_settings
 from ._typing import Shape
 from ._workflow import Workflow
@@ -65,68 +64,51 @@ class PolosClient:
 
     @overload
     async def invoke(
-        self,
-        workflow: Workflow[R],
-        payload: Any = None,
-        *,
-        queue_name: str | None = None,
-        queue_concurrency_limit: MaybeLimit = NOT_GIVEN,
-        idempotency_key: str | None = None,
-        priority: int = 0,
-        delay: float | None = None,
+        self, workflow: Workflow[R], payload: Any = None, **options: Unpack[InvokeOptions]
     ) -> ExecutionHandle[R]: ...
     @overload
     async def invoke(
-        self,
-        workflow: str,
-        payload: Any = None,
-        *,
-        queue_name: str | None = None,
-        queue_concurrency_limit: MaybeLimit = NOT_GIVEN,
-        idempotency_key: str | None = None,
-        priority: int = 0,
-        delay: float | None = None,
+        self, workflow: str, payload: Any = None, **options: Unpack[InvokeOptions]
     ) -> ExecutionHandle[Any]: ...
     async def invoke(
-        self,
-        workflow: Workflow[Any] | str,
-        payload: Any = None,
-        *,
-        queue_name: str | None = None,
-        queue_concurrency_limit: MaybeLimit = NOT_GIVEN,
-        idempotency_key: str | None = None,
-        priority: int = 0,
-        delay: float | None = None,
+        self, workflow: Workflow[Any] | str, payload: Any = None, **options: Unpack[InvokeOptions]
     ) -> ExecutionHandle[Any]:
         """Starts an execution and returns at once.
 
         `queue_name` puts it on another queue than the workflow's. A queue that does not exist yet is created
         with `queue_concurrency_limit` (None = unlimited); one that exists keeps its limit, and `notes` of the
-        handle say so. A repeated `idempotency_key` returns the execution that is there. `priority` is a head
-        start in seconds, `delay` seconds to wait at least.
+        handle say so. A repeated `idempotency_key` returns the execution that is there.
+
+        `priority` is a head start in seconds. It starts after `delay` at the earliest (seconds or a timedelta), or
+        not before `run_at` (a datetime with a time zone).
         """
-        return await self.start(
-            Invocation(
-                workflow=workflow,
-                payload=payload,
-                queue_name=queue_name,
-                queue_concurrency_limit=queue_concurrency_limit,
-                idempotency_key=idempotency_key,
-                priority=priority,
-                delay=delay,
-            )
-        )
+        return await self.start(Invocation(workflow=workflow, payload=payload, **options))
 
     @overload
     async def run(
-        self, workflow: Workflow[R], payload: Any = None, *, timeout: float | None = None, **options: Any
+        self,
+        workflow: Workflow[R],
+        payload: Any = None,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[InvokeOptions],
     ) -> R: ...
     @overload
     async def run(
-        self, workflow: str, payload: Any = None, *, timeout: float | None = None, **options: Any
+        self,
+        workflow: str,
+        payload: Any = None,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[InvokeOptions],
     ) -> Any: ...
     async def run(
-        self, workflow: Workflow[Any] | str, payload: Any = None, *, timeout: float | None = None, **options: Any
+        self,
+        workflow: Workflow[Any] | str,
+        payload: Any = None,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[InvokeOptions],
     ) -> Any:
         """Starts an execution and waits for its result: `invoke`, then `result(timeout)`. Options as there."""
         handle = await self.start(Invocation(workflow=workflow, payload=payload, **options))

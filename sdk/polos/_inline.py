@@ -6,6 +6,7 @@ The code of the SDK is the real one, down to the requests that it would send; th
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import functools
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
@@ -137,7 +138,7 @@ class Inline:
         stored.status, stored.result = "completed", decode(encode(value, "The result of a child"))
 
     async def _attempts(self, stored: Stored, workflow: Workflow[Any]) -> None:
-        await self.staged.clock.sleep(stored.body.get("delay", 0.0))
+        await self.staged.clock.sleep(self._pause_before(stored.body))
         while stored.status not in FINAL:
             stored.attempt += 1
             stored.status = "running"
@@ -151,6 +152,11 @@ class Inline:
                 await asyncio.wait((run.task,))
                 raise
             run.task.result()
+
+    def _pause_before(self, body: dict[str, Any]) -> float:
+        if "run_at" in body:
+            return max(0.0, dt.datetime.fromisoformat(body["run_at"]).timestamp() - self.staged.clock.now())
+        return float(body.get("delay", 0.0))
 
     def _claim(self, stored: Stored) -> dict[str, Any]:
         finished = {key: step["result"] for key, step in stored.steps.items() if not step["error"]}

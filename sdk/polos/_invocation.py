@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypedDict
 
 from ._errors import DefinitionError
 from ._json import decode, encode, encode_each
 from ._names import check_limit, check_name
 from ._queue import NOT_GIVEN, MaybeLimit
+from ._seconds import seconds_of
 from ._typing import UNTYPED, Shape
 from ._workflow import Workflow
 
 Pair = tuple[Workflow[Any] | str, Any]
+
+
+class ChildOptions(TypedDict, total=False):
+    """What `ctx.step.invoke` takes beside workflow and payload; `PolosClient.invoke` tells what it means."""
+
+    queue_name: str | None
+    queue_concurrency_limit: MaybeLimit
+    priority: int
+    delay: float | dt.timedelta | None
+    run_at: dt.datetime | None
+
+
+class InvokeOptions(ChildOptions, total=False):
+    """What `invoke` takes beside workflow and payload."""
+
+    idempotency_key: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +45,8 @@ class Invocation:
     queue_concurrency_limit: MaybeLimit = NOT_GIVEN
     idempotency_key: str | None = None
     priority: int = 0
-    delay: float | None = None
+    delay: float | dt.timedelta | None = None
+    run_at: dt.datetime | None = None
 
 
 def execution_body(item: Invocation, id: str, parent: dict[str, str] | None = None) -> str:
@@ -74,13 +94,18 @@ def read_batch(content: bytes, ids: Sequence[str]) -> list[tuple[dict[str, Any],
 
 
 def _opening_of(item: Invocation, known: dict[Any, str]) -> str:
-    limit, priority, delay = item.queue_concurrency_limit, item.priority, item.delay
+    common = _common(item)
     # With the types: to a dict, True is the same as 1.
-    kind = (id(item.workflow), item.queue_name, limit, priority, delay, type(limit), type(priority), type(delay))
+    kind = (id(item.workflow), *common, *map(type, common))
     opening = known.get(kind) or _opening(item, kind, known)
     if item.idempotency_key is None:
         return opening
     return f'{opening}"idempotency_key":{encode(item.idempotency_key, _payload_of(item.workflow))},'
+
+
+_common: Callable[[Invocation], tuple[Any, ...]] = attrgetter(
+    "queue_name", "queue_concurrency_limit", "priority", "delay", "run_at"
+)
 
 
 def _opening(item: Invocation, kind: Any, known: dict[Any, str]) -> str:
@@ -100,9 +125,31 @@ def _options(item: Invocation) -> dict[str, Any]:
         fields["max_attempts"] = item.workflow.retries + 1
     if item.priority:
         fields["priority"] = item.priority
+    return fields | _time_fields(item)
+
+
+def _time_fields(item: Invocation) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
     if item.delay is not None:
-        fields["delay"] = item.delay
+        fields["delay"] = _checked_seconds(item.delay, "delay")
+    if item.run_at is not None:
+        fields["run_at"] = _checked_time(item.run_at)
+    if len(fields) > 1:
+        raise DefinitionError("Give delay or run_at, not both")
     return fields
+
+
+def _checked_seconds(value: object, what: str) -> float:
+    try:
+        return seconds_of(value, what=what)
+    except ValueError as error:
+        raise DefinitionError(str(error)) from error
+
+
+def _checked_time(value: object) -> dt.datetime:
+    if not isinstance(value, dt.datetime) or value.tzinfo is None:
+        raise DefinitionError(f"run_at is a datetime with a time zone, not {value!r}")
+    return value
 
 
 def _queue_fields(item: Invocation) -> dict[str, Any]:

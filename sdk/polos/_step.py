@@ -11,7 +11,7 @@ import sys
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context as Variables
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, Unpack, overload
 
 from ._errors import (
     Conflict,
@@ -26,9 +26,8 @@ from ._errors import (
 )
 from ._execution import ExecutionHandle
 from ._ids import child_id
-from ._invocation import Invocation, shape_of
+from ._invocation import ChildOptions, Invocation, shape_of
 from ._json import decode, encode
-from ._queue import NOT_GIVEN, MaybeLimit
 from ._replay import Place, Replay, shown
 from ._running import Run, current, error_info
 from ._seconds import seconds_of
@@ -134,26 +133,10 @@ class Step:
         return self._once(key, _called_from(), float, random.random)
 
     def invoke(
-        self,
-        key: str,
-        workflow: Workflow[T] | str,
-        payload: Any = None,
-        *,
-        queue_name: str | None = None,
-        queue_concurrency_limit: MaybeLimit = NOT_GIVEN,
-        priority: int = 0,
-        delay: float | None = None,
+        self, key: str, workflow: Workflow[T] | str, payload: Any = None, **options: Unpack[ChildOptions]
     ) -> Coroutine[Any, Any, ExecutionHandle[Any]]:
         """Starts a child execution and goes on. A later attempt gets the same child. Options as for `invoke`."""
-        item = Invocation(
-            workflow=workflow,
-            payload=payload,
-            queue_name=queue_name,
-            queue_concurrency_limit=queue_concurrency_limit,
-            priority=priority,
-            delay=delay,
-        )
-        return self._invoke(key, _called_from(), item)
+        return self._invoke(key, _called_from(), Invocation(workflow=workflow, payload=payload, **options))
 
     # -- the kinds of steps ------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import datetime as dt
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, Unpack, overload
 
 from . import _retrying, _typing
 from ._attempt import Hooks, Options, attempt_of, hooks_of
@@ -14,7 +14,7 @@ from ._errors import BadSignature, DefinitionError, DuplicateWorkflow, NotSerial
 from ._json import encode
 from ._names import check_name
 from ._places import file_and_line
-from ._queue import NOT_GIVEN, MaybeLimit, QueueOption, read_queue_option
+from ._queue import QueueOption, read_queue_option
 from ._retrying import RetryPolicy, retries_of
 from ._seconds import seconds_of
 from ._typing import UNTYPED, Shape, result_shape, shape_or_untyped
@@ -22,6 +22,7 @@ from ._typing import UNTYPED, Shape, result_shape, shape_or_untyped
 if TYPE_CHECKING:
     from ._client import PolosClient
     from ._execution import ExecutionHandle
+    from ._invocation import InvokeOptions
 
 R = TypeVar("R")
 MAX_DESCRIPTION = 500
@@ -71,29 +72,18 @@ class Workflow(Generic[R]):
         return self.body(*args, **kwargs)
 
     async def invoke(
+        self, client: PolosClient, payload: Any = None, **options: Unpack[InvokeOptions]
+    ) -> ExecutionHandle[R]:
+        """Starts an execution and returns at once. See `PolosClient.invoke`."""
+        return await client.invoke(self, payload, **options)
+
+    async def run(
         self,
         client: PolosClient,
         payload: Any = None,
         *,
-        queue_name: str | None = None,
-        queue_concurrency_limit: MaybeLimit = NOT_GIVEN,
-        idempotency_key: str | None = None,
-        priority: int = 0,
-        delay: float | None = None,
-    ) -> ExecutionHandle[R]:
-        """Starts an execution and returns at once. See `PolosClient.invoke`."""
-        return await client.invoke(
-            self,
-            payload,
-            queue_name=queue_name,
-            queue_concurrency_limit=queue_concurrency_limit,
-            idempotency_key=idempotency_key,
-            priority=priority,
-            delay=delay,
-        )
-
-    async def run(
-        self, client: PolosClient, payload: Any = None, *, timeout: float | None = None, **options: Any
+        timeout: float | None = None,
+        **options: Unpack[InvokeOptions],
     ) -> R:
         """Starts an execution and waits for its result. Options as for `invoke`."""
         return await client.run(self, payload, timeout=timeout, **options)

@@ -185,6 +185,15 @@ def test_what_is_not_waited_for_can_be_cancelled(running_server: Server) -> None
     assert "was cancelled" in again.stderr
 
 
+def test_what_is_for_later_is_not_started_now(running_server: Server) -> None:
+    later = ("run", "cli-nobody", "--queue", "cli/later", "--at", "2199-01-31T12:00Z", "--timeout", "0.3")
+    waited = polos(*later, server=running_server)
+    assert "scheduled for 2199-01-31 12:00:00 UTC" in waited.stderr
+    refused = polos("run", "cli-nobody", "--at", "noon", server=running_server)
+    assert refused.returncode == 2
+    assert "'noon' is not a time like" in refused.stderr
+
+
 def test_ctrl_c_leaves_the_execution_alone(running_server: Server) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "polos", "run", "cli-nobody", "--queue", "cli/nobody"],

@@ -77,6 +77,13 @@ async def test_options_are_sent_only_when_they_are_given(client: PolosClient, se
     }  # fmt: skip
 
 
+async def test_a_start_may_be_put_off(client: PolosClient, server: FakeServer) -> None:
+    await client.invoke("mail", delay=dt.timedelta(minutes=1))
+    await client.invoke("mail", run_at=dt.datetime(2030, 1, 31, 12, tzinfo=dt.UTC))
+    first, second = server.bodies("/executions")
+    assert (first["delay"], second["run_at"]) == (60, "2030-01-31T12:00:00Z")
+
+
 async def test_a_queue_that_keeps_its_limit_is_told_once(
     client: PolosClient, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -97,6 +104,14 @@ async def test_what_is_wrong_is_refused_before_it_is_sent(client: PolosClient, s
         await client.invoke(call_api, queue_name="a", queue_concurrency_limit=-1)
     with pytest.raises(DefinitionError):
         await client.invoke(lambda: None)  # type: ignore[call-overload]
+    with pytest.raises(DefinitionError, match="with a time zone"):
+        await client.invoke(call_api, run_at=dt.datetime(2030, 1, 31))  # noqa: DTZ001
+    with pytest.raises(DefinitionError, match="delay is between 0"):
+        await client.invoke(call_api, delay=-1)
+    with pytest.raises(DefinitionError, match="not both"):
+        await client.invoke(call_api, delay=1, run_at=dt.datetime.now(dt.UTC))
+    with pytest.raises(TypeError, match="prority"):
+        await client.invoke(call_api, prority=1)  # type: ignore[call-overload]
     with pytest.raises(NotSerializable, match="The payload of call_api cannot be written as JSON"):
         await client.invoke(call_api, {"a": object()})
     with pytest.raises(NotSerializable, match="surrogate"):
@@ -186,6 +201,7 @@ async def test_a_batch_says_of_each_item_what_invoke_would(client: PolosClient, 
         Invocation(workflow=call_api, queue_name="elsewhere", idempotency_key='a "key"', delay=2.5),
         Invocation(workflow=call_api, payload=["\x1f", "\x1f"], queue_name="elsewhere", priority=-3),
         Invocation(workflow="plain", payload="\x1f", queue_name="q", queue_concurrency_limit=None),
+        Invocation(workflow="plain", run_at=dt.datetime(2030, 1, 31, tzinfo=dt.UTC)),
         Invocation(workflow=named, payload=',"\x1f",'),
     ]
     for item in items:

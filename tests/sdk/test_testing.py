@@ -154,6 +154,19 @@ async def test_children_run_too() -> None:
     assert 65 <= ran.clock.passed <= 70
 
 
+async def test_a_child_may_start_at_a_time() -> None:
+    @workflow(id="child")
+    async def child(ctx: Context) -> None: ...
+
+    @workflow(id="parent")
+    async def parent(ctx: Context) -> None:
+        at = dt.datetime.fromtimestamp(await ctx.step.now("now") / 1000 + 90, dt.UTC)
+        await (await ctx.step.invoke("child", child, run_at=at)).result()
+
+    ran = await run(parent)
+    assert 89 <= ran.clock.passed <= 91
+
+
 async def test_what_children_give_back_may_be_chosen() -> None:
     @workflow(id="parent")
     async def parent(ctx: Context) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import datetime as dt
 import json
 import sys
 from pathlib import Path
@@ -32,7 +33,14 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--queue", metavar="NAME", help="another queue than the workflow's")
     parser.add_argument("--priority", type=int, default=0, metavar="SECONDS", help="head start in line")
-    parser.add_argument("--delay", type=float, metavar="SECONDS", help="not before so many seconds")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--delay", type=float, metavar="SECONDS", help="not before so many seconds")
+    start.add_argument(
+        "--at",
+        type=_time,
+        metavar="TIME",
+        help="not before this time, e.g. 2030-01-31T12:00; yours without an offset",
+    )
     parser.add_argument("--key", help="idempotency key: a second execution with it is not started")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="wait no longer; the execution goes on")
     parser.add_argument("--no-wait", action="store_true", help="print its id and leave")
@@ -49,6 +57,7 @@ async def main(options: argparse.Namespace) -> int:
                 idempotency_key=options.key,
                 priority=options.priority,
                 delay=options.delay,
+                run_at=options.at,
             )
         )
         if options.no_wait:
@@ -103,6 +112,15 @@ def _end(execution: Execution) -> int:
 
 def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def _time(text: str) -> dt.datetime:
+    try:
+        return dt.datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time like 2030-01-31T12:00 or 2030-01-31T12:00Z"
+        ) from error
 
 
 def _payload(text: str) -> Any:
