@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -240,6 +241,8 @@ class Execution(models.Model):
 
     parent_id = models.UUIDField(null=True, blank=True)
     root_id = models.UUIDField(null=True, blank=True)
+    # How many of the claims went on after a wait: those are no tries. Empty: none.
+    resumes = models.PositiveIntegerField(null=True, blank=True)
     idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001
 
     class Meta:
@@ -280,10 +283,83 @@ class Execution(models.Model):
                 fields=("queue", "finished_at"), name="execution_finished", condition=Q(finished_at__isnull=False)
             ),
             models.Index(fields=("parent_id",), name="execution_parent", condition=Q(parent_id__isnull=False)),
+            models.Index(fields=("queue", "id"), name="execution_waiting", condition=Q(status="waiting")),
         )
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class Wait(models.Model):
+    """What an execution waits for, or has waited for: a time, other executions, an event, a person.
+
+    Declared under a key; declaring the key again keeps what is stored. The execution goes on as soon as one of the
+    waits of its last claim is over.
+    """
+
+    class Kind(models.TextChoices):
+        TIME = "time", "a time"
+        EXECUTIONS = "executions", "executions"
+        EVENT = "event", "an event"
+        RESUME = "resume", "a person"
+
+    execution_id = models.UUIDField()
+    key = models.CharField(max_length=200)
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    token = models.UUIDField()  # of the claim that declared it last
+    since = models.DateTimeField()  # when it was declared first
+    until = models.DateTimeField(
+        null=True, blank=True
+    )  # time: when it is over; else the time-out, if there is one
+
+    executions = ArrayField(models.UUIDField(), null=True, blank=True)  # over when all of them are final
+    seen = models.PositiveIntegerField(default=0)  # so many of them, from the first, are known to be final
+    strangers = models.BooleanField(
+        null=True, blank=True
+    )  # not all of them are children; empty: not looked at yet
+    topic = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001
+    note = RawJSONField(null=True, blank=True)  # resume: what the person who answers is shown
+
+    over_at = models.DateTimeField(null=True, blank=True)
+    timed_out = models.BooleanField(default=False)
+    answer = RawJSONField(null=True, blank=True)  # the event, or what the person answered
+    answered_by = models.CharField(max_length=200, blank=True, default="")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("execution_id", "key"), name="wait_once"),)
+        indexes = (
+            models.Index(
+                fields=("until",), name="wait_due", condition=Q(over_at__isnull=True, until__isnull=False)
+            ),
+            models.Index(fields=("topic",), name="wait_topic", condition=Q(over_at__isnull=True, kind="event")),
+            models.Index(fields=("id",), name="wait_strangers", condition=Q(over_at__isnull=True, strangers=True)),
+            GinIndex(
+                fields=("executions",), name="wait_of_strangers", condition=Q(over_at__isnull=True, strangers=True)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.execution_id} {self.key}"
+
+
+class Event(models.Model):
+    """What was published on a topic. Every wait on the topic that began before gets it."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    topic = models.CharField(max_length=200)
+    payload = RawJSONField()
+    published_at = models.DateTimeField()
+    published_by = models.CharField(max_length=200, blank=True, default="")
+
+    class Meta:
+        ordering = ("-published_at", "-id")
+        indexes = (
+            models.Index(fields=("topic", "published_at", "id"), name="event_by_topic"),
+            models.Index(fields=("published_at", "id"), name="event_by_time"),
+        )
+
+    def __str__(self) -> str:
+        return self.topic
 
 
 class Holding(models.Model):

@@ -17,6 +17,8 @@ from .names import MAX_NAME_LENGTH
 
 MAX_BATCH = 1_000
 MAX_LIMIT = 1_000_000
+MAX_WAITS = 1_000  # of one execution at a time
+MAX_AWAITED = 10_000  # executions that one wait is for
 NULL = Raw(b"null")
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
@@ -131,15 +133,32 @@ class ErrorInfo(_Request, frozen=True, kw_only=True):
     traceback: Annotated[str, Meta(max_length=100_000)] = ""
 
 
+class NewWait(_Request, frozen=True, kw_only=True):
+    """What an execution waits for. Declaring the same key again keeps the wait that is stored."""
+
+    key: Key
+    kind: Literal["time", "executions", "event", "resume"]
+    # time: when it is over, one of the two. Else after which it is over without an answer; neither: never.
+    until: dt.datetime | None = None
+    seconds: Seconds | None = None  # from when the key was declared first
+    executions: Annotated[list[UUID], Meta(max_length=MAX_AWAITED)] | None = (
+        None  # over when all of them are final
+    )
+    topic: Name | None = None  # over with the first event since the key was declared first
+    note: Raw = field(default_factory=_null)  # resume: what the person who answers is shown
+
+
 class Finished(_Request, frozen=True, kw_only=True):
-    """How one claim ended. `released`: not run to the end, goes back to its place."""
+    """How one claim ended. `released`: not run to the end, goes back to its place. `waiting`: holds nothing until
+    one of its `waits` is over, then goes back to its place."""
 
     id: UUID
     token: UUID
-    outcome: Literal["completed", "failed", "cancelled", "released"]
+    outcome: Literal["completed", "failed", "cancelled", "released", "waiting"]
     result: Raw = field(default_factory=_null)
     error: ErrorInfo | None = None
     retry_in: Seconds | None = None  # failed: try again after this, if attempts are left
+    waits: Annotated[list[NewWait], Meta(max_length=MAX_WAITS)] = []  # waiting: at least one
 
 
 class Exchange(_Request, frozen=True, kw_only=True):
@@ -155,6 +174,15 @@ class Exchange(_Request, frozen=True, kw_only=True):
     results: Annotated[list[Finished], Meta(max_length=MAX_BATCH)] = []
 
 
+class Waited(_Reply, frozen=True, kw_only=True):
+    """A wait that is over."""
+
+    kind: str
+    timed_out: bool
+    answer: Raw  # event: {"id", "topic", "payload", "published_at"}; resume: what was answered; else null
+    at: dt.datetime
+
+
 class Claimed(_Reply, frozen=True, kw_only=True):
     id: UUID
     workflow_id: str
@@ -167,6 +195,7 @@ class Claimed(_Reply, frozen=True, kw_only=True):
     parent_id: UUID | None
     root_id: UUID | None
     steps: dict[str, Raw] | UnsetType = UNSET  # results of finished steps, by key
+    waits: dict[str, Waited] | UnsetType = UNSET  # those that are over, by key
 
 
 class Refused(_Reply, frozen=True, kw_only=True):
@@ -224,6 +253,26 @@ class SavedStep(_Reply, frozen=True, kw_only=True):
 
 class SavedSteps(_Reply, frozen=True, kw_only=True):
     steps: list[SavedStep]
+
+
+# -- waits -----------------------------------------------------------------------------------------
+
+
+class WantedResults(_Request, frozen=True, kw_only=True):
+    ids: Annotated[list[UUID], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class NewEvent(_Request, frozen=True, kw_only=True):
+    topic: Name
+    payload: Raw = field(default_factory=_null)
+    id: UUID | None = None  # chosen by the publisher: repeating it has no second effect
+
+
+class Answer(_Request, frozen=True, kw_only=True):
+    """What a person or a program answers to an execution that waits for it under `key`."""
+
+    key: Key
+    data: Raw = field(default_factory=_null)
 
 
 def decode_problem(error: msgspec.ValidationError | msgspec.DecodeError) -> str:

@@ -1,9 +1,9 @@
 """Background duties. Every server runs them; an advisory lock lets one at a time do each tick.
 
 sweep   workers without a lease are lost, what they held goes back to its place
-tick    what is due becomes queued; what nobody registered for goes to the workers of its workflow; overrides
-        and pauses that have an end, end
-prune   finished executions, and workers that are gone, are deleted after the retention time
+tick    what is due becomes queued, and waits whose time has come end; waits that nobody ended are found; what
+        nobody registered for goes to the workers of its workflow; overrides and pauses that have an end, end
+prune   finished executions, events, and workers that are gone, are deleted after the retention time
 others  what other parts of the server do in the background
 """
 
@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -44,6 +44,15 @@ also_prune: list[Callable[[Connection, list[UUID]], Awaitable[None]]] = []
 also_do: list[Callable[[Database], Awaitable[float]]] = []
 
 
+class Found(NamedTuple):
+    """What a tick finds."""
+
+    queued: list[Pair]  # became queued
+    waits: list[UUID]  # executions with a wait whose time has come
+    unserved: list[Pair]  # queued, and nobody registered for them
+    ends: bool  # an override or a pause
+
+
 class Duties:
     """The steps of the background loops of one engine."""
 
@@ -66,27 +75,35 @@ class Duties:
         engine = self._engine
         async with engine.database.connection() as conn:
             async with conn.transaction():
-                due, unserved, ends = await self._what_is_due(conn)
-            seconds = await _until_due(conn)
-        if due:
-            engine.queued(set(due))
-        if unserved:
-            await engine.adopt(unserved)
-        if ends:
+                found = await self._what_is_due(conn)
+            seconds, engine.waits.strangers = await _until_due(conn)
+        if found is not None:
+            await self._do(found)
+            if MOST_DUE in (len(found.queued), len(found.waits)):
+                seconds = 0.0
+        await asyncio.sleep(seconds)
+
+    async def _do(self, found: Found) -> None:
+        engine = self._engine
+        if found.queued:
+            engine.queued(set(found.queued))
+        await engine.waits.tick(found.waits)
+        if found.unserved:
+            await engine.adopt(found.unserved)
+        if found.ends:
             await sync_to_async(_end_due)()
-        await asyncio.sleep(0 if len(due) == MOST_DUE else seconds)
 
-    async def _what_is_due(self, conn: Connection) -> tuple[list[Pair], list[Pair], bool]:
-        """What became queued, what is queued and nobody registered for, and whether an override or a pause ends.
-
-        Nothing when another server is at it.
-        """
+    async def _what_is_due(self, conn: Connection) -> Found | None:
+        """None when another server is at it."""
         cursor = await conn.execute("select pg_try_advisory_xact_lock(%s::int, %s::int)", (LOCK_CLASS, TICK))
         if await cursor.fetchone() != (True,):
-            return [], [], False
+            return None
         due = await (await conn.execute(statement("promote_due"), {"most": MOST_DUE})).fetchall()
+        waits = await (await conn.execute(statement("waits_due"), {"most": MOST_DUE})).fetchall()
         ends = await (await conn.execute(statement("ends_due"))).fetchone() == (True,)
-        return [(row[0], row[1]) for row in due], await self._unserved(conn), ends
+        return Found(
+            [(row[0], row[1]) for row in due], [row[0] for row in waits], await self._unserved(conn), ends
+        )
 
     async def _unserved(self, conn: Connection) -> list[Pair]:
         """Every second, but for a twentieth of the time at most: a look at 10,000 queues takes 30 ms."""
@@ -108,6 +125,7 @@ class Duties:
         async with engine.database.connection() as conn:
             values = {"days": engine.config.retention_days, "most": MOST_PRUNED}
             await conn.execute(statement("prune_workers"), values)
+            await conn.execute(statement("prune_events"), values)
         await asyncio.sleep(PRUNE_SECONDS)
 
     async def others(self) -> None:
@@ -128,11 +146,12 @@ class Duties:
             await asyncio.sleep(0.05)
 
 
-async def _until_due(conn: Connection) -> float:
-    """Seconds to the next tick: sooner than a second when something is due sooner."""
+async def _until_due(conn: Connection) -> tuple[float, bool]:
+    """Seconds to the next tick: sooner than a second when something is due sooner; and whether an execution waits
+    for one that is not its child."""
     row = await (await conn.execute(statement("next_due"))).fetchone()
     seconds = 1.0 if row is None or row[0] is None else float(row[0])
-    return min(1.0, max(0.05, seconds))
+    return min(1.0, max(0.05, seconds)), row is not None and bool(row[1])
 
 
 def _end_due() -> None:

@@ -27,6 +27,7 @@ from .exchange import Desk, Ended
 from .leases import Leases
 from .register import Registrar
 from .statements import statement
+from .waits import Waits
 from .wakes import Wakes
 
 WATCH_SECONDS = 0.25  # how often executions that somebody waits for are looked up, if no hint comes
@@ -98,6 +99,7 @@ class Engine:
             self.database, on_queues=self._hinted, on_cancel=self._cancel, on_pairs=self._reload,
             on_lost=self._look.set,
         )  # fmt: skip
+        self.waits = Waits(self.database, on_woken=self.queued, on_failed=self.taken_back)
         self.duties = Duties(self)
         self.draining = False
         self._members: dict[UUID, Member] = {}
@@ -126,6 +128,7 @@ class Engine:
 
     async def stop(self) -> None:
         await self.drain()
+        await self.waits.stop()
         pending = {*self._tasks, *self._small}
         while pending:
             # Again and again: psycopg's pool loses a cancellation that comes together with a free connection.
@@ -259,7 +262,7 @@ class Engine:
     def _committed(self, ended: list[Ended], claimed: set[int], count: int) -> None:
         self.stats.claims += count
         freed = set()
-        for _, queue_id, status in ended:
+        for _, queue_id, status, _ in ended:
             if queue_id not in freed:
                 freed.add(queue_id)
                 self.board.say_room(queue_id)
@@ -270,13 +273,23 @@ class Engine:
             self._changed(freed | claimed)
 
     def _count(self, ended: Sequence[Ended]) -> None:
-        for execution_id, _, status in ended:
+        begun: list[UUID] = []  # to wait
+        parents: list[UUID] = []
+        for execution_id, _, status, parent in ended:
             if status not in FINAL:
+                if status == "waiting":
+                    begun.append(execution_id)
                 continue
+            if parent is not None:
+                parents.append(parent)
             self.stats.completions += status == "completed"
             self.stats.failures += status == "failed"
             if self._waiters and execution_id in self._waiters:
                 self._waiters[execution_id].event.set()
+        if begun:
+            self.waits.begun(begun)
+        if parents or self.waits.strangers:
+            self.waits.ended((row.id for row in ended if row.status in FINAL), parents)
 
     def taken_back(self, rows: Sequence[Row]) -> None:
         """Executions that went back to their place (or ended) because their claim was over."""

@@ -97,6 +97,7 @@ class Ended(NamedTuple):
     id: UUID
     queue_id: int
     status: str
+    parent_id: UUID | None
 
 
 @dataclass(slots=True)

@@ -45,7 +45,28 @@ def finish(flight: Flight, results: Sequence[Finished]) -> int:
         "errors": texts(msgspec.json.encode(r.error).decode() if r.error else None for r in results),
         "retry_ins": numbers(r.retry_in for r in results),
     }
-    return flight.add(statement("finish"), values)
+    number = flight.add(statement("finish"), values)
+    if '"waiting"' in values["outcomes"]:
+        declare_waits(flight, results)
+    return number
+
+
+def declare_waits(flight: Flight, results: Sequence[Finished]) -> None:
+    waits = [(result, wait) for result in results for wait in result.waits]
+    flight.add(
+        statement("declare_waits"),
+        {
+            "ids": uuids(result.id for result, _ in waits),
+            "tokens": uuids(result.token for result, _ in waits),
+            "keys": texts(wait.key for _, wait in waits),
+            "kinds": texts(wait.kind for _, wait in waits),
+            "untils": texts(wait.until.isoformat() if wait.until else None for _, wait in waits),
+            "seconds": numbers(wait.seconds for _, wait in waits),
+            "executions": texts(None if wait.executions is None else uuids(wait.executions) for _, wait in waits),
+            "topics": texts(wait.topic for _, wait in waits),
+            "notes": texts(bytes(wait.note).decode() for _, wait in waits),
+        },
+    )
 
 
 def _result_text(result: Finished) -> str | None:

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from ..models import Change
 from .errors import ExecutionNotFound, NotPossible
 from .statements import statement
+from .waking import wake_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ def cancel_execution(execution_id: UUID, *, actor: str, through: Change.Through)
         if status in ("cancelled", "cancelling"):
             return CancelOutcome(execution_id, status, changed=False)
         raise NotPossible(f"The execution has {status} already; there is nothing left to cancel.")
+    if row[0] == "cancelled":
+        transaction.on_commit(lambda: wake_after([execution_id]))
     return CancelOutcome(execution_id, row[0], changed=True)
 
 

@@ -1,6 +1,7 @@
 -- Ends claims, many at once, each guarded by its token: a stale token finds no row and changes nothing.
 -- Completed is final; a failure with `retry_in` goes back to its place while tries are left; released goes
--- back and gets its try back; on a cancelling execution everything but `completed` means cancelled.
+-- back and gets its try back; on a cancelling execution everything but `completed` means cancelled. One that waits
+-- holds nothing any more; `declare_waits` follows. The parent is returned for those who wait for their children.
 -- Locks: execution rows, in the order of their id (before any queue).
 --
 -- One pass, without locking the rows first. A row that somebody else just changed is looked at again by PostgreSQL,
@@ -26,6 +27,7 @@ set outcome = g.outcome, released_at = clock_timestamp(), result = g.result::jso
             when g.outcome = 'completed' then 'completed'
             when e.status = 'cancelling' or g.outcome = 'cancelled' then 'cancelled'
             when g.outcome = 'released' then 'queued'
+            when g.outcome = 'waiting' then 'waiting'
             when g.retry_in is null or e.attempt >= e.max_attempts then 'failed'
             when g.retry_in > 0 then 'scheduled'
             else 'queued' end as status
@@ -33,4 +35,4 @@ set outcome = g.outcome, released_at = clock_timestamp(), result = g.result::jso
     )
 from given g
 where e.id = g.id and e.token = g.token and case when e.status in ('running', 'cancelling') then true end
-returning e.id, e.queue_id, e.status
+returning e.id, e.queue_id, e.status, e.parent_id

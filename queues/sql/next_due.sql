@@ -1,6 +1,16 @@
--- Seconds until the next scheduled execution is due; null when none is. Locks: none.
-select extract(epoch from e.due_at - clock_timestamp())
-from queues_execution e
-where e.status = 'scheduled'
-order by e.due_at
-limit 1
+-- Seconds until the next scheduled execution or wait is due (null when none is), and whether somebody waits for an
+-- execution that is not its child. Locks: none.
+select
+    (
+        select extract(epoch from min(d.at) - clock_timestamp()) from (
+            (select e.due_at as at from queues_execution e where e.status = 'scheduled' order by e.due_at limit 1)
+            union all
+            (
+                select w.until from queues_wait w
+                where w.over_at is null and w.until is not null
+                order by w.until
+                limit 1
+            )
+        ) as d
+    ),
+    exists (select from queues_wait w where w.over_at is null and w.strangers)

@@ -1,4 +1,4 @@
--- Deletes executions of a queue that finished long ago, with their holdings, a bounded number at a time.
+-- Deletes executions of a queue that finished long ago, with their holdings and waits, a bounded number at a time.
 -- Locks: the deleted rows, skipping locked ones.
 with gone as (
     delete from queues_execution
@@ -13,5 +13,8 @@ with gone as (
 ),
 holdings as (
     delete from queues_holding h using gone g where h.execution_id = g.id
+),
+waits as (
+    delete from queues_wait w using gone g where w.execution_id = g.id
 )
 select id from gone

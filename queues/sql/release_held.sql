@@ -22,4 +22,4 @@ set status = l.status, outcome = %(outcome)s::text, released_at = clock_timestam
         'type', 'WorkerLost', 'message', 'The worker stopped answering and its lease ended.') end
 from lost l
 where e.id = l.id and e.status in ('running', 'cancelling')
-returning e.id, e.queue_id, e.status
+returning e.id, e.queue_id, e.status, e.parent_id

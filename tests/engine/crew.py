@@ -28,7 +28,7 @@ from queues.requests import (
 )
 
 NO_LIMIT = "no limit declared"
-Outcome = Literal["completed", "failed", "cancelled", "released"]
+Outcome = Literal["completed", "failed", "cancelled", "released", "waiting"]
 T = TypeVar("T")
 
 

@@ -148,7 +148,7 @@ async def test_what_is_held_by_a_worker_without_a_row_comes_back(engine: Engine,
     await crew.take()
     query(dsn, "delete from queues_registration")
     query(dsn, "delete from queues_worker")
-    assert await engine.leases.expire() == (0, [(id, queue_id(dsn), "queued")])
+    assert await engine.leases.expire() == (0, [(id, queue_id(dsn), "queued", None)])
 
 
 def queue_id(dsn: str) -> int:

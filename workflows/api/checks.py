@@ -15,12 +15,13 @@ from msgspec import Raw, Struct
 from queues.names import name_problem
 from queues.problems import Invalid, NotFound, Problem, TooLarge
 from queues.rawjson import MAX_PAYLOAD_BYTES, MAX_RESULT_BYTES, all_fine, problem
-from queues.requests import ErrorInfo, NewExecution, Register, decode_problem
+from queues.requests import ErrorInfo, Finished, NewExecution, NewWait, Register, decode_problem
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 EARLIEST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 MAX_BIGINT = 2**63 - 1
+MAX_NOTE_BYTES = 16 * 1024
 
 T = TypeVar("T")
 
@@ -80,6 +81,43 @@ def raw_problem(raw: Raw, what: str, max_bytes: int) -> Problem | None:
 def result_problem(raw: Raw) -> str | None:
     found = problem(raw, MAX_RESULT_BYTES)
     return found and f"The result {found}."
+
+
+def finished_problem(item: Finished, reaches: Callable[[str], bool]) -> str | None:
+    """Why the end of a claim cannot be taken; `reaches` says which topics the caller may listen to."""
+    if item.outcome != "waiting":
+        return (
+            "Only an execution whose outcome is waiting has waits." if item.waits else result_problem(item.result)
+        )
+    if not item.waits:
+        return "An execution whose outcome is waiting has at least one wait."
+    if repeated := _repeated(wait.key for wait in item.waits):
+        return f"The wait {repeated} is declared twice."
+    found = ((wait.key, wait_problem(wait, reaches)) for wait in item.waits)
+    return next((f"The wait {key} is not possible: {problem}" for key, problem in found if problem), None)
+
+
+def wait_problem(wait: NewWait, reaches: Callable[[str], bool]) -> str | None:
+    if wait.until is not None and wait.seconds is not None:
+        return "give until or seconds, not both."
+    if late := time_problem("until", wait.until):
+        return late
+    if (wait.kind == "executions") != (wait.executions is not None) or wait.executions == []:
+        return "kind executions, and no other, names executions, at least one."
+    if (wait.kind == "event") != (wait.topic is not None):
+        return "kind event, and no other, names a topic."
+    if wait.topic is not None:
+        return topic_problem(wait.topic, reaches)
+    if wait.kind == "time" and wait.until is None and wait.seconds is None:
+        return "kind time needs until or seconds."
+    bad_note = problem(wait.note, MAX_NOTE_BYTES)
+    return bad_note and f"its note {bad_note}."
+
+
+def topic_problem(topic: str, reaches: Callable[[str], bool]) -> str | None:
+    if found := name_problem(topic):
+        return f"“{topic}” cannot name a topic: {found}."
+    return None if reaches(topic) else f"this API key does not reach the topic {topic}."
 
 
 def execution_problem(item: NewExecution) -> Problem | None:

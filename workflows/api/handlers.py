@@ -17,6 +17,7 @@ from msgspec.structs import force_setattr
 
 from queues.engine import Engine, get_engine
 from queues.engine.statements import statement
+from queues.engine.waits import Resumed, load_waits
 from queues.keys import Principal
 from queues.models import FINAL, ApiKey, Status
 from queues.problems import Conflicting, Forbidden, Gone, Invalid, NotFound, Problem
@@ -45,6 +46,7 @@ from .checks import (
     all_acceptable,
     decoded,
     execution_problem,
+    finished_problem,
     registration_problem,
     result_problem,
     storable_error,
@@ -238,20 +240,24 @@ async def exchange(principal: Principal, worker_id: UUID, body: bytes) -> Reply:
     _check_counts(request.seq, request.received)
     engine = get_engine()
     await _check_owner(engine, principal, worker_id)
-    request, invalid = _without_invalid(request)
+    request, invalid = _without_invalid(principal, request)
     exchanged = await engine.exchange(worker_id, request)
     if invalid:
         exchanged = msgspec.structs.replace(exchanged, refused=exchanged.refused + invalid)
     return 200, _encode(await _with_steps(engine, exchanged))
 
 
-def _without_invalid(request: Exchange) -> tuple[Exchange, list[Refused]]:
+def _without_invalid(principal: Principal, request: Exchange) -> tuple[Exchange, list[Refused]]:
     """One result that cannot be stored must not fail the others that came with it."""
     results: list[Finished] = []
     invalid: list[Refused] = []
     changed = False
     for item in request.results:
-        if problem := result_problem(item.result):
+        if item.outcome == "waiting" or item.waits:
+            problem = finished_problem(item, principal.reaches)
+        else:
+            problem = result_problem(item.result)
+        if problem:
             invalid.append(Refused(id=item.id, reason="invalid", detail=problem))
             continue
         error = storable_error(item.error)
@@ -266,19 +272,34 @@ def _without_invalid(request: Exchange) -> tuple[Exchange, list[Refused]]:
 
 
 async def _with_steps(engine: Engine, exchanged: Exchanged) -> Exchanged:
-    """Executions that begin another attempt get what their steps returned before."""
+    """Executions that begin another claim get what their steps returned, and which of their waits are over."""
     again = [claimed.id for claimed in exchanged.executions if claimed.attempt > 1]
     if not again:
         return exchanged
     async with engine.connection() as conn:
         known = await steps.load_steps(conn, again)
+        resumed = await load_waits(conn, again)
     return msgspec.structs.replace(
-        exchanged, executions=[_with_known(claimed, known) for claimed in exchanged.executions]
+        exchanged,
+        executions=[_resumed(_with_known(claimed, known), resumed) for claimed in exchanged.executions],
     )
 
 
 def _with_known(claimed: Claimed, known: dict[UUID, dict[str, Raw]]) -> Claimed:
     return msgspec.structs.replace(claimed, steps=known[claimed.id]) if claimed.id in known else claimed
+
+
+def _resumed(claimed: Claimed, resumed: dict[UUID, Resumed]) -> Claimed:
+    """After a wait it is still the same attempt."""
+    if claimed.id not in resumed:
+        return claimed
+    resumes, waits = resumed[claimed.id]
+    return msgspec.structs.replace(
+        claimed,
+        attempt=claimed.attempt - resumes,
+        max_attempts=claimed.max_attempts - resumes,
+        waits=waits or msgspec.UNSET,
+    )
 
 
 async def heartbeat(principal: Principal, worker_id: UUID, body: bytes) -> Reply:

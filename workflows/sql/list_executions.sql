@@ -3,9 +3,9 @@
 with page as (
     select
         e.id, e.workflow, q.name, e.status, coalesce(e.payload::text, 'null') as payload,
-        coalesce(e.result::text, 'null') as result, coalesce(e.error::text, 'null') as error, e.attempt,
-        e.max_attempts, e.priority, e.enqueued_at, e.due_at, e.claimed_at, e.finished_at, e.worker_id, e.slot,
-        e.parent_id, e.root_id
+        coalesce(e.result::text, 'null') as result, coalesce(e.error::text, 'null') as error,
+        e.attempt - coalesce(e.resumes, 0) as attempt, e.max_attempts - coalesce(e.resumes, 0) as max_attempts,
+        e.priority, e.enqueued_at, e.due_at, e.claimed_at, e.finished_at, e.worker_id, e.slot, e.parent_id, e.root_id
     from queues_execution e
     join queues_queue q on q.id = e.queue_id
     where (%(before)s::uuid is null or e.id < %(before)s::uuid)

@@ -1,0 +1,294 @@
+"""Waits: who waits holds nothing, and goes on in its place as soon as one of its waits is over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from queues.engine import Engine
+from queues.engine.operate import cancel_execution
+from queues.ids import uuid7
+from queues.models import Change
+from queues.requests import NewWait, Parent
+
+from .crew import Crew, engine_on, enqueue, ids, in_django, lose, query, status_of
+
+REST = Change.Through.REST
+
+
+def sleep(seconds: float = 3600, key: str = "nap") -> NewWait:
+    return NewWait(key=key, kind="time", seconds=seconds)
+
+
+def for_all(*executions: UUID, key: str = "children", **more: Any) -> NewWait:
+    return NewWait(key=key, kind="executions", executions=list(executions), **more)
+
+
+async def begin(engine: Engine, crew: Crew, count: int = 1, **more: Any) -> list[UUID]:
+    await enqueue(engine, count, **more)
+    return ids(await crew.take())
+
+
+async def wait(crew: Crew, id: UUID, *waits: NewWait) -> None:
+    await crew.end([id], "waiting", waits=list(waits))
+
+
+async def child_of(engine: Engine, crew: Crew, id: UUID, count: int = 1, **more: Any) -> list[UUID]:
+    return await enqueue(engine, count, parent=Parent(id=id, token=crew.held[id]), **more)
+
+
+async def goes_on(dsn: str, id: UUID, seconds: float = 0.5) -> None:
+    """Queued again, without anybody's duty: those are off here."""
+    until = time.monotonic() + seconds
+    while status_of(dsn, id) != "queued":
+        assert time.monotonic() < until, status_of(dsn, id)
+        await asyncio.sleep(0.005)
+
+
+async def settled(engine: Engine) -> None:
+    """What the commits so far have to say is said."""
+    await engine.waits.idle()
+
+
+# -- holding nothing -------------------------------------------------------------------------------
+
+
+async def test_who_waits_holds_no_slot_and_comes_back_first(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    (first,) = await begin(engine, crew)
+    (second, third) = await enqueue(engine, 2)
+    await wait(crew, first, sleep(0.2))
+    assert ids(await crew.take()) == [second]
+    assert status_of(dsn, first) == "waiting"
+    await asyncio.sleep(0.25)
+    await engine.waits.look([first])
+    await crew.end([second])
+    assert ids(await crew.take()) == [first]  # before the third: its place is the original one
+    await crew.end([first])
+    assert ids(await crew.take()) == [third]
+
+
+async def test_a_wait_is_no_try(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    (id,) = await begin(engine, crew)
+    for turn in range(3):
+        await wait(crew, id, sleep(0, key=f"nap {turn}"))
+        await goes_on(dsn, id)
+        assert ids(await crew.take(wait=1)) == [id]
+    assert query(dsn, "select attempt - resumes, max_attempts - resumes, resumes from queues_execution") == [
+        (1, 1, 3)
+    ]
+    await crew.end([id], "failed", retry_in=0)
+    assert status_of(dsn, id) == "failed"
+
+
+@pytest.mark.parametrize("duties", [True])
+async def test_a_time_is_awaited_to_the_tenth_of_a_second(dsn: str, duties: bool) -> None:
+    async with engine_on(dsn, duties=duties) as engine:
+        crew = await Crew(engine).join(("work", "line"), line=1)
+        (id,) = await begin(engine, crew)
+        await wait(crew, id, sleep(1.5))
+        began = time.monotonic()
+        assert ids(await crew.take(wait=5)) == [id]
+        assert 1.4 < time.monotonic() - began < 1.8
+
+
+# -- children --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outcome", ["completed", "failed", "cancelled"])
+async def test_a_parent_on_a_limit_of_one_awaits_its_child(engine: Engine, dsn: str, outcome: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    (parent,) = await begin(engine, crew)
+    (child,) = await child_of(engine, crew, parent)
+    await wait(crew, parent, for_all(child))
+    assert ids(await crew.take()) == [child]
+    await crew.end([child], outcome)  # type: ignore[arg-type]
+    await goes_on(dsn, parent)
+    assert ids(await crew.take(wait=1)) == [parent]
+
+
+async def test_a_child_that_ended_before_the_wait_ends_it(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=2)
+    (parent,) = await begin(engine, crew)
+    (child,) = await child_of(engine, crew, parent)
+    await crew.take()
+    await crew.end([child])
+    await settled(engine)
+    await wait(crew, parent, for_all(child, uuid7()))  # and nobody knows the other one
+    await goes_on(dsn, parent)
+
+
+async def test_a_child_that_is_cancelled_or_lost_wakes_its_parent(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=5)
+    other = await Crew(engine, "other").join(("work", "line"))
+    parents = await begin(engine, crew, 2)
+    children = [(await child_of(engine, crew, parent))[0] for parent in parents]
+    for parent, child in zip(parents, children, strict=True):
+        await wait(crew, parent, for_all(child))
+    await in_django(cancel_execution, children[0], actor="ana", through=REST)
+    await goes_on(dsn, parents[0])
+    assert set(ids(await other.take(wait=1))) == {parents[0], children[1]}
+    await in_django(cancel_execution, children[1], actor="ana", through=REST)
+    await lose(engine, dsn, other.id)
+    assert status_of(dsn, children[1]) == "cancelled"
+    await goes_on(dsn, parents[1])
+
+
+async def test_a_thousand_children_join_once(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), ("child", "wide"), line=1, wide=None)
+    (parent,) = await begin(engine, crew)
+    children = await child_of(engine, crew, parent, 1000, workflow="child", queue="wide")
+    await wait(crew, parent, for_all(*children))
+    while begun := ids(await crew.take(capacity=100)):
+        assert parent not in begun
+        for third, outcome in enumerate(("completed", "failed", "cancelled")):
+            await crew.end(begun[third::3], outcome)  # type: ignore[arg-type]
+        if set(begun) & set(children[-1:]):
+            break
+    await goes_on(dsn, parent)
+    assert ids(await crew.take(wait=1)) == [parent]
+    await settled(engine)
+    assert query(dsn, "select resumes, attempt from queues_execution where id = %s", parent) == [(1, 2)]
+
+
+async def test_an_execution_that_is_no_child_wakes_who_waits_for_it(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=5)
+    waiting, stranger = await begin(engine, crew, 2)
+    await wait(crew, waiting, for_all(stranger))
+    await settled(engine)
+    assert status_of(dsn, waiting) == "waiting"
+    await crew.end([stranger])
+    await goes_on(dsn, waiting)
+
+
+# -- several waits, and again ----------------------------------------------------------------------
+
+
+async def test_one_of_several_waits_wakes_and_the_others_are_kept(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=5)
+    (parent,) = await begin(engine, crew)
+    one, two = await child_of(engine, crew, parent, 2)
+    await wait(crew, parent, for_all(one, key="one"), for_all(two, key="two", seconds=3600), sleep())
+    before = query(dsn, "select key, since, until from queues_wait order by key")
+    await crew.take()
+    await crew.end([one])
+    await goes_on(dsn, parent)
+    assert ids(await crew.take(wait=1)) == [parent]
+    await wait(crew, parent, for_all(two, key="two", seconds=3600), sleep())
+    await settled(engine)
+    assert status_of(dsn, parent) == "waiting"  # the one that is over is none of this claim
+    assert query(dsn, "select key, since, until from queues_wait order by key") == before
+    await crew.end([two])
+    await goes_on(dsn, parent)
+
+
+async def test_a_wait_times_out(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=5)
+    (id,) = await begin(engine, crew)
+    await wait(crew, id, for_all(id_of_nobody(), id, seconds=0))
+    await goes_on(dsn, id)
+    assert query(dsn, "select timed_out, over_at is not null, answer from queues_wait") == [(True, True, None)]
+
+
+def id_of_nobody() -> UUID:
+    return uuid7()
+
+
+# -- fencing, cancels, repeats ---------------------------------------------------------------------
+
+
+async def test_a_stale_token_cannot_wait(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    (id,) = await begin(engine, crew)
+    await lose(engine, dsn, crew.id)
+    other = await Crew(engine, "other").join(("work", "line"))
+    assert ids(await other.take()) == [id]
+    reply = await crew.end([id], "waiting", waits=[sleep()])
+    assert [refused.reason for refused in reply.refused] == ["stale"]
+    assert status_of(dsn, id) == "running"
+    assert query(dsn, "select * from queues_wait") == []
+
+
+async def test_a_wait_that_is_handed_in_twice_is_taken_once(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    (id,) = await begin(engine, crew)
+    for _ in range(2):
+        reply = await crew.end([id, id], "waiting", waits=[sleep(0)])
+        assert reply.refused == []
+        await goes_on(dsn, id)
+    assert query(dsn, "select count(*)::int from queues_wait") == [(1,)]
+
+
+async def test_who_waits_is_cancelled_at_once_and_stays_so(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    (id,) = await begin(engine, crew)
+    await wait(crew, id, sleep(0.1))
+    outcome = await in_django(cancel_execution, id, actor="ana", through=REST)
+    assert outcome.status == "cancelled"
+    await asyncio.sleep(0.15)
+    assert await engine.waits.look([id]) == 0
+    assert status_of(dsn, id) == "cancelled"
+
+
+async def test_what_is_being_cancelled_does_not_wait(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    (id,) = await begin(engine, crew)
+    await in_django(cancel_execution, id, actor="ana", through=REST)
+    await wait(crew, id, sleep())
+    assert status_of(dsn, id) == "cancelled"
+    assert query(dsn, "select * from queues_wait") == []
+
+
+# -- what is lost is found -------------------------------------------------------------------------
+
+
+async def test_the_duty_finds_what_a_dead_server_left(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=5)
+    (parent,) = await begin(engine, crew)
+    (child,) = await child_of(engine, crew, parent)
+    await crew.take()
+    engine.waits.ended = lambda ids, parents: None  # type: ignore[method-assign]  # it dies after the commit
+    engine.waits.begun = lambda ids: None  # type: ignore[method-assign]
+    await wait(crew, parent, for_all(child))
+    await crew.end([child])
+    async with engine_on(dsn) as second:
+        assert status_of(dsn, parent) == "waiting"
+        assert await second.waits.repair() == 1
+        assert status_of(dsn, parent) == "queued"
+
+
+# -- circles ---------------------------------------------------------------------------------------
+
+
+async def test_who_waits_for_itself_fails_and_is_told_why(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=5)
+    (grand,) = await begin(engine, crew)
+    (parent,) = await child_of(engine, crew, grand)
+    await crew.take()
+    (child,) = await child_of(engine, crew, parent)
+    await crew.take()
+    await wait(crew, grand, for_all(parent))
+    await wait(crew, parent, for_all(child))
+    await settled(engine)  # else it may be the parent that closes the circle
+    await wait(crew, child, for_all(grand))
+    await goes_on(dsn, parent)  # its child has failed
+    ((status, error),) = query(dsn, "select status, error from queues_execution where id = %s", child)
+    assert status == "failed"
+    assert error["type"] == "WaitCycle"
+    assert " → ".join(f"work ({id})" for id in (child, grand, parent, child)) in error["message"]
+
+
+async def test_a_circle_that_something_else_may_end_is_none(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=5)
+    (parent,) = await begin(engine, crew)
+    (child,) = await child_of(engine, crew, parent)
+    await crew.take()
+    await wait(crew, parent, for_all(child, seconds=3600))
+    await wait(crew, child, for_all(parent))
+    await settled(engine)
+    assert (status_of(dsn, parent), status_of(dsn, child)) == ("waiting", "waiting")
