@@ -138,7 +138,8 @@ def read(queue: Queue, window: Window, now: dt.datetime) -> Series:
     figures = _figures(queue, since, until, step, newest)
     covered = _covered(stretches, since, step, (until - since) // step)
     points = [_point(since + i * step, step, figures.get(i), seconds) for i, seconds in enumerate(covered)]
-    changes = list(Change.objects.filter(queue=queue, at__gte=_time(since))[:MOST_CHANGES])
+    found = Change.objects.filter(queue=queue, at__gte=_time(since)).exclude(kind=Change.Kind.SCHEDULE)
+    changes = list(found[:MOST_CHANGES])
     edge = Window(since, until, window.name)
     return Series(
         window=edge,

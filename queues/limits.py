@@ -41,7 +41,7 @@ class LimitsError(Exception):
 
 class QueueNotFound(LimitsError):
     def __init__(self, name: str) -> None:
-        super().__init__(f"There is no queue named {_clean(name, 200)!r}.")
+        super().__init__(f"There is no queue named {clean(name, 200)!r}.")
 
 
 class BadLimit(LimitsError):
@@ -173,10 +173,10 @@ class _Why:
 
     @classmethod
     def of(cls, *, actor: str, through: Change.Through, reason: str, until: dt.datetime | None = None) -> _Why:
-        actor = _clean(actor, MAX_ACTOR)
+        actor = clean(actor, MAX_ACTOR)
         if not actor:
             raise ValueError("a change needs an actor")
-        return cls(actor=actor, through=through, reason=_clean(reason, MAX_REASON), until=until)
+        return cls(actor=actor, through=through, reason=clean(reason, MAX_REASON), until=until)
 
 
 def _lock(name: str) -> tuple[Queue, dt.datetime]:
@@ -297,7 +297,7 @@ def _check_until(until: dt.datetime | None, now: dt.datetime) -> None:
 def _check_version(row: Queue, expected: int | None) -> None:
     if expected is None or expected == row.version:
         return
-    missed = row.changes.all()[: min(max(row.version - expected, 1), 3)]
+    missed = row.changes.exclude(kind=Change.Kind.SCHEDULE)[: min(max(row.version - expected, 1), 3)]
     told = " and ".join(_sentence(change) for change in missed) or "It was changed"
     raise StaleView(row, f"{told} since you opened this. Nothing was changed: look again, then decide.")
 
@@ -327,6 +327,6 @@ def _pause_word(row: Queue) -> str:
     return "paused" if row.paused else "running"
 
 
-def _clean(text: str, length: int) -> str:
+def clean(text: str, length: int) -> str:
     """Without what PostgreSQL or a page cannot hold (U+0000, lone surrogates, controls), and not too long."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:length].strip()

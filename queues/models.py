@@ -94,12 +94,13 @@ class Declaration(models.Model):
 
 
 class Change(models.Model):
-    """One change of a limit or a pause: who, when, from, to, why, through what. Never edited."""
+    """One change of a limit, a pause or a schedule: who, when, from, to, why, through what. Never edited."""
 
     class Kind(models.TextChoices):
         DECLARED = "declared", "declared limit"
         OVERRIDE = "override", "override"
         PAUSE = "pause", "pause"
+        SCHEDULE = "schedule", "schedule"
 
     class Through(models.TextChoices):
         PAGE = "page", "page"
@@ -112,6 +113,9 @@ class Change(models.Model):
     queue = models.ForeignKey(Queue, on_delete=models.CASCADE, related_name="changes")
     at = models.DateTimeField()
     kind = models.CharField(max_length=10, choices=Kind.choices)
+    subject = models.CharField(
+        max_length=200, blank=True, default="", db_default=""
+    )  # the schedule; else the queue
     before = models.CharField(max_length=40)  # "5", "unlimited", "none", "paused", "running"
     after = models.CharField(max_length=40)
     actor = models.CharField(max_length=200)

@@ -93,11 +93,26 @@ class QueueDeclaration(_Request, frozen=True, kw_only=True):
     place: Annotated[str, Meta(max_length=300)] = ""  # file:line
 
 
+class ScheduleDeclaration(_Request, frozen=True, kw_only=True):
+    """When executions of a workflow start by themselves: one of `cron` (with its time zone), `every` and `at`."""
+
+    cron: Annotated[str, Meta(max_length=200)] = ""
+    timezone: Annotated[str, Meta(max_length=100)] = "UTC"
+    every: Annotated[int, Meta(ge=1, le=31_536_000)] | None = None  # seconds
+    at: dt.datetime | None = None  # with a time zone
+    payload: Raw | UnsetType = UNSET  # absent: the tick (schedule_id, key, timestamp, …)
+    catch_up: Literal["skip", "latest", "all"] = "latest"  # ticks that were missed by more than a minute
+    catch_up_most: Annotated[int, Meta(ge=1, le=1_000)] = 100
+    overlap: Literal["allow", "skip", "cancel"] = "allow"  # while the one before is not finished
+    place: Annotated[str, Meta(max_length=300)] = ""  # file:line
+
+
 class WorkflowDeclaration(_Request, frozen=True, kw_only=True):
     id: Name
     queue: Name
     description: Text = ""
     max_attempts: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    schedule: ScheduleDeclaration | UnsetType | None = UNSET  # null: none any more; absent: nothing is said
 
 
 class Register(_Request, frozen=True, kw_only=True):

@@ -8,9 +8,13 @@ class WorkflowsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from queues.engine.duties import also_prune
+        from queues.engine.duties import also_do, also_prune
 
         from .steps import prune_steps
+        from .ticking import prune_ticks, tick_schedules
 
-        if prune_steps not in also_prune:
-            also_prune.append(prune_steps)
+        for prune in (prune_steps, prune_ticks):
+            if prune not in also_prune:
+                also_prune.append(prune)
+        if tick_schedules not in also_do:
+            also_do.append(tick_schedules)

@@ -1,9 +1,11 @@
-"""What workers declare: workflows; and what their executions checkpoint: steps."""
+"""What workers declare: workflows; what executions checkpoint: steps; what starts them in time: schedules."""
 
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 
+from queues.ids import uuid7
 from queues.models import RawJSONField
 
 
@@ -40,3 +42,105 @@ class Step(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class Schedule(models.Model):
+    """When executions of a workflow start by themselves. `workflows/timing.py` says when that is."""
+
+    class CatchUp(models.TextChoices):
+        SKIP = "skip", "none of them"
+        LATEST = "latest", "only the latest"
+        ALL = "all", "all of them"
+
+    class Overlap(models.TextChoices):
+        ALLOW = "allow", "start beside it"
+        SKIP = "skip", "skip this tick"
+        CANCEL = "cancel", "cancel it, then start"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=200, unique=True)
+    workflow = models.CharField(max_length=200)
+    queue = models.ForeignKey(
+        "queues.Queue", on_delete=models.CASCADE, null=True, blank=True
+    )  # empty: its workflow's
+
+    cron = models.CharField(max_length=200, blank=True, default="")
+    timezone = models.CharField(max_length=100, default="UTC")
+    every = models.PositiveIntegerField(null=True, blank=True)  # seconds, counted from `anchor`
+    at = models.DateTimeField(null=True, blank=True)
+    anchor = models.DateTimeField()
+
+    payload = models.TextField(null=True, blank=True)  # noqa: DJ001 - JSON as it was given; empty: the tick itself
+    catch_up = models.CharField(max_length=10, choices=CatchUp.choices, default=CatchUp.LATEST)
+    catch_up_most = models.PositiveIntegerField(default=100)
+    overlap = models.CharField(max_length=10, choices=Overlap.choices, default=Overlap.ALLOW)
+
+    paused = models.BooleanField(default=False)
+    paused_by = models.CharField(max_length=150, blank=True, default="")
+    paused_reason = models.CharField(max_length=500, blank=True, default="")
+    paused_at = models.DateTimeField(null=True, blank=True)
+
+    next_at = models.DateTimeField(null=True, blank=True)  # empty: paused, or over
+    ticked_at = models.DateTimeField(null=True, blank=True)  # the last tick that was dealt with
+
+    declared = models.BooleanField(default=False)  # by code; then only code changes or removes it
+    declared_by = models.CharField(max_length=200, blank=True, default="")  # worker
+    place = models.CharField(max_length=300, blank=True, default="")  # file:line
+    created_by = models.CharField(max_length=200)
+    created_at = models.DateTimeField()
+    version = models.PositiveBigIntegerField(default=1)  # +1 with every change, not with ticks
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (
+            models.CheckConstraint(
+                name="schedule_ticks_in_one_way",
+                condition=(~Q(cron="") & Q(every__isnull=True, at__isnull=True))
+                | Q(cron="", every__isnull=False, at__isnull=True)
+                | Q(cron="", every__isnull=True, at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="schedule_paused_has_no_next",
+                condition=Q(paused=False) | Q(next_at__isnull=True, paused_at__isnull=False),
+            ),
+            models.UniqueConstraint(
+                fields=("workflow",), name="schedule_declared_once", condition=Q(declared=True)
+            ),
+        )
+        indexes = (
+            models.Index(fields=("next_at",), name="schedule_due", condition=Q(next_at__isnull=False)),
+            models.Index(fields=("workflow",), name="schedule_by_workflow"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Tick(models.Model):
+    """One time at which a schedule was due, or was run by hand, and what came of it. Never edited."""
+
+    class Outcome(models.TextChoices):
+        STARTED = "started", "started"
+        SKIPPED = "skipped", "skipped"
+        MISSED = "missed", "missed"
+
+    schedule = models.ForeignKey(Schedule, on_delete=models.CASCADE, related_name="ticks")
+    at = models.DateTimeField()
+    outcome = models.CharField(max_length=10, choices=Outcome.choices)
+    note = models.CharField(max_length=300, blank=True, default="")
+    by = models.CharField(max_length=150, blank=True, default="")  # who ran it by hand
+    execution_id = models.UUIDField(null=True, blank=True)
+    open = models.BooleanField(default=False)  # the execution may not be final yet
+
+    class Meta:
+        ordering = ("-at",)
+        constraints = (models.UniqueConstraint(fields=("schedule", "at"), name="tick_once"),)
+        indexes = (
+            models.Index(fields=("schedule",), name="tick_open", condition=Q(open=True)),
+            models.Index(
+                fields=("execution_id",), name="tick_by_execution", condition=Q(execution_id__isnull=False)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.schedule_id} at {self.at}"

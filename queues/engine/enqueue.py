@@ -100,6 +100,31 @@ _particulars: Callable[[NewExecution], tuple[object, ...]] = attrgetter(
 _NO_PARTICULARS = {(None, None, None, None)}
 
 
+class Placed(NamedTuple):
+    """An execution with an id of its own, and where it goes."""
+
+    request: NewExecution
+    queue_id: int
+
+
+def insertion(items: Sequence[Placed]) -> dict[str, str]:
+    """Values for the statement `enqueue`, for those who start executions in a transaction of their own: together
+    with what they note about it. Ids that are there already are left alone. `HINT` wakes the workers."""
+    requests = [item.request for item in items]
+    ids = [request.id or uuid7() for request in requests]
+    return _values(_Batch(requests, ids, [_placed(item) for item in items]))
+
+
+# Its placeholder is a queue's id. For what is rare: commits with a NOTIFY come one after the other.
+HINT = "select pg_notify('polos_wake', 'limits:' || %s::text)"
+
+
+def _placed(item: Placed) -> _Kind:
+    request = item.request
+    queue = KnownQueue(item.queue_id, request.queue_name or "", None, 0.0)
+    return _Kind(queue, request.workflow_id, request.priority, request.max_attempts or 1, [])
+
+
 class Enqueuer:
     """Knows the queues by name, and groups what is to be inserted."""
 

@@ -45,6 +45,9 @@ class Client:
     async def put(self, path: str, value: Any = None, **options: Any) -> Answer:
         return await self.call("PUT", path, value, **options)
 
+    async def patch(self, path: str, value: Any = None, **options: Any) -> Answer:
+        return await self.call("PATCH", path, value, **options)
+
     async def delete(self, path: str, **options: Any) -> Answer:
         return await self.call("DELETE", path, **options)
 

@@ -40,6 +40,7 @@ from queues.requests import (
     SavedSteps,
 )
 from workflows import registry, steps
+from workflows.declaring import declare_schedules
 
 from .checks import (
     MAX_BIGINT,
@@ -219,6 +220,7 @@ async def register(principal: Principal, body: bytes) -> Reply:
     registered = await engine.register(request, key_name=principal.name)
     _owners.pop(request.id, None)
     warnings = await registry.declare(engine, request.workflows)
+    warnings += await declare_schedules(engine, request)
     if warnings:
         registered = msgspec.structs.replace(registered, warnings=registered.warnings + warnings)
     return 200, _encode(registered)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from queues.requests import Limit, Text
+from queues.requests import Limit, Name, Text
 
 Time = Annotated[dt.datetime, Meta(tz=True)]
 
@@ -133,6 +133,91 @@ class PauseChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     reason: Text = ""
     until: Time | None = None
     expected_version: int | None = None
+
+
+class TickView(Struct, frozen=True, kw_only=True):
+    at: Time  # when it was due, or was run by hand
+    outcome: str  # started, skipped, missed
+    note: str
+    by: str  # who ran it by hand; empty for the schedule itself
+    execution_id: UUID | None
+
+
+class SchedulePause(Struct, frozen=True, kw_only=True):
+    reason: str
+    by: str
+    at: Time | None
+
+
+class ScheduleView(Struct, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    workflow_id: str
+    queue: str  # where its executions go
+    cron: str | None
+    timezone: str
+    every: int | None  # seconds
+    at: Time | None
+    payload: Raw | None  # null: the tick itself
+    catch_up: str
+    catch_up_most: int
+    overlap: str
+    paused: SchedulePause | None
+    declared: bool  # in code: changed and deleted there
+    place: str
+    created_by: str
+    created_at: Time
+    next: list[Time]  # the next five ticks; none while it is paused
+    ticks: list[TickView]  # the last five, newest first
+    version: int  # for `expected_version`
+
+
+class SchedulePage(Struct, frozen=True, kw_only=True):
+    schedules: list[ScheduleView]
+    next_cursor: str | None
+
+
+class NewSchedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of `cron`, `every` (seconds) and `at`. `payload`: absent, the tick itself."""
+
+    workflow_id: Name
+    name: Name | None = None  # default: the workflow's
+    cron: Annotated[str, Meta(max_length=200)] = ""
+    timezone: Annotated[str, Meta(max_length=100)] = "UTC"
+    every: Annotated[int, Meta(ge=1, le=31_536_000)] | None = None
+    at: Time | None = None
+    queue_name: Name | None = None  # default: the workflow's
+    payload: Raw | UnsetType = UNSET
+    catch_up: Literal["skip", "latest", "all"] = "latest"
+    catch_up_most: Annotated[int, Meta(ge=1, le=1_000)] = 100
+    overlap: Literal["allow", "skip", "cancel"] = "allow"
+
+
+class ScheduleChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is absent stays as it is. Whoever gives one of `cron`, `every` and `at` replaces the others."""
+
+    name: Name | UnsetType = UNSET
+    workflow_id: Name | UnsetType = UNSET
+    cron: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+    timezone: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
+    every: Annotated[int, Meta(ge=1, le=31_536_000)] | UnsetType = UNSET
+    at: Time | UnsetType = UNSET
+    queue_name: Name | UnsetType | None = UNSET  # null: the workflow's
+    payload: Raw | UnsetType = UNSET
+    catch_up: Literal["skip", "latest", "all"] | UnsetType = UNSET
+    catch_up_most: Annotated[int, Meta(ge=1, le=1_000)] | UnsetType = UNSET
+    overlap: Literal["allow", "skip", "cancel"] | UnsetType = UNSET
+    reason: Text = ""
+    expected_version: int | None = None
+
+
+class SchedulePauseChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    reason: Text = ""
+    expected_version: int | None = None
+
+
+class ScheduleRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: UUID | None = None  # chosen by the client (UUIDv7): repeating it has no second effect
 
 
 class ProblemView(Struct, frozen=True, kw_only=True):

@@ -35,16 +35,23 @@ from queues.requests import (
     SavedSteps,
 )
 
-from . import handlers, reads
+from .. import schedules as verbs
+from . import handlers, reads, schedules
 from .checks import MAX_REQUEST_BYTES, decoded, time_problem
 from .openapi import API, described
 from .replies import (
     ExecutionPage,
     ExecutionView,
     LimitChange,
+    NewSchedule,
     PauseChange,
     QueuePage,
     QueueView,
+    ScheduleChange,
+    SchedulePage,
+    SchedulePauseChange,
+    ScheduleRun,
+    ScheduleView,
     StepList,
     WorkerList,
 )
@@ -57,6 +64,10 @@ AnyChange = TypeVar("AnyChange", LimitChange, PauseChange)
 Page = Annotated[int, Query(ge=1, le=reads.MAX_PAGE)]
 _limit_change = msgspec.json.Decoder(LimitChange)
 _pause_change = msgspec.json.Decoder(PauseChange)
+_new_schedule = msgspec.json.Decoder(NewSchedule)
+_schedule_change = msgspec.json.Decoder(ScheduleChange)
+_schedule_pause = msgspec.json.Decoder(SchedulePauseChange)
+_schedule_run = msgspec.json.Decoder(ScheduleRun)
 
 
 class Request(HttpRequest):
@@ -226,6 +237,90 @@ def resume(request: Request, name: str, reason: str = "", expected_version: int 
     return _queue(request, name)
 
 
+# -- schedules ---------------------------------------------------------------------------------------
+
+
+@api.get("/schedules", tags=["schedules"], **described((200, SchedulePage)))
+def list_schedules(
+    request: Request, workflow: str | None = None, limit: Page = 50, cursor: str = ""
+) -> HttpResponse:
+    """Schedules by name, a page at a time."""
+    request.auth.needs(FULL, ENQUEUE)
+    return _json(schedules.page(request.auth, workflow=workflow, limit=limit, cursor=cursor))
+
+
+@api.post("/schedules", tags=["schedules"], **described((201, ScheduleView), body=NewSchedule))
+def create_schedule(request: Request) -> HttpResponse:
+    """Make a schedule. 409 when there is one of this name."""
+    request.auth.needs(FULL)
+    return _json(schedules.create(request.auth, decoded(_new_schedule, _body(request))), 201)
+
+
+@api.get("/schedules/{uuid:schedule_id}", tags=["schedules"], **described((200, ScheduleView)))
+def get_schedule(request: Request, schedule_id: UUID) -> HttpResponse:
+    """One schedule, with its next ticks and its last ones."""
+    request.auth.needs(FULL, ENQUEUE)
+    return _json(schedules.one(request.auth, schedule_id))
+
+
+@api.patch(
+    "/schedules/{uuid:schedule_id}", tags=["schedules"], **described((200, ScheduleView), body=ScheduleChange)
+)
+def change_schedule(request: Request, schedule_id: UUID) -> HttpResponse:
+    """Change a schedule. 409 for one that code declares."""
+    request.auth.needs(FULL)
+    return _json(schedules.change(request.auth, schedule_id, decoded(_schedule_change, _body(request))))
+
+
+@api.delete("/schedules/{uuid:schedule_id}", tags=["schedules"], **described((204, None)))
+def delete_schedule(request: Request, schedule_id: UUID, reason: str = "") -> HttpResponse:
+    """Delete a schedule. What it started goes on. 409 for one that code declares."""
+    request.auth.needs(FULL)
+    schedules.known(request.auth, schedule_id)
+    verbs.delete(schedule_id, schedules.act_of(request.auth, reason))
+    return HttpResponse(status=204)
+
+
+@api.put(
+    "/schedules/{uuid:schedule_id}/pause",
+    tags=["schedules"],
+    **described((200, ScheduleView), body=SchedulePauseChange),
+)
+def pause_schedule(request: Request, schedule_id: UUID) -> HttpResponse:
+    """Pause a schedule: it does not tick until somebody resumes it. Ticks within the pause are left out."""
+    request.auth.needs(FULL)
+    schedules.known(request.auth, schedule_id)
+    said = decoded(_schedule_pause, _body(request) or b"{}")
+    act = schedules.act_of(request.auth, said.reason)
+    verbs.pause(schedule_id, act, expected_version=said.expected_version)
+    return _json(schedules.one(request.auth, schedule_id))
+
+
+@api.delete("/schedules/{uuid:schedule_id}/pause", tags=["schedules"], **described((200, ScheduleView)))
+def resume_schedule(
+    request: Request, schedule_id: UUID, reason: str = "", expected_version: int | None = None
+) -> HttpResponse:
+    """Resume a schedule."""
+    request.auth.needs(FULL)
+    schedules.known(request.auth, schedule_id)
+    verbs.resume(schedule_id, schedules.act_of(request.auth, reason), expected_version=expected_version)
+    return _json(schedules.one(request.auth, schedule_id))
+
+
+@api.post(
+    "/schedules/{uuid:schedule_id}/runs",
+    tags=["schedules"],
+    **described((201, ExecutionView), body=ScheduleRun),
+)
+def run_schedule(request: Request, schedule_id: UUID) -> HttpResponse:
+    """Start one execution now, whatever pause and policies say. With an `id` of your own it may be repeated."""
+    request.auth.needs(FULL, ENQUEUE)
+    schedules.known(request.auth, schedule_id)
+    said = decoded(_schedule_run, _body(request) or b"{}")
+    execution_id = verbs.run_now(schedule_id, schedules.act_of(request.auth), execution_id=said.id)
+    return _json(reads.execution(request.auth, execution_id), 201)
+
+
 # -- workers -----------------------------------------------------------------------------------------
 
 
@@ -289,8 +384,8 @@ def _queue(request: Request, name: str) -> HttpResponse:
     return _json(reads.queue(request.auth, name))
 
 
-def _json(value: msgspec.Struct) -> HttpResponse:
-    return HttpResponse(msgspec.json.encode(value), content_type="application/json")
+def _json(value: msgspec.Struct, status: int = 200) -> HttpResponse:
+    return HttpResponse(msgspec.json.encode(value), status=status, content_type="application/json")
 
 
 async def _reply(handler: Coroutine[Any, Any, handlers.Reply]) -> HttpResponse:

@@ -1,0 +1,97 @@
+"""Schedules as workers declare them: compared without a lock first, because almost always nothing has changed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections
+from msgspec import UNSET, Raw
+
+from queues.engine import Engine
+from queues.engine.arrays import texts
+from queues.engine.statements import statement
+from queues.rawjson import MAX_PAYLOAD_BYTES
+from queues.rawjson import problem as json_problem
+from queues.requests import Register, ScheduleDeclaration, WorkflowDeclaration
+
+from . import schedules
+from .schedules import Declared, Spec
+from .timing import BadTiming, Timing
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def schedule_problem(workflow: WorkflowDeclaration) -> str | None:
+    """Why a workflow's schedule cannot be taken over."""
+    said = workflow.schedule
+    if not isinstance(said, ScheduleDeclaration):
+        return None
+    try:
+        Timing(cron=said.cron, timezone=said.timezone, every=said.every, at=said.at).check()
+    except BadTiming as bad:
+        return f"The schedule of {workflow.id} is not valid. {bad}"
+    if said.at is not None and said.at.tzinfo is None:
+        return f"The schedule of {workflow.id} is not valid. at needs a time zone, e.g. 2030-01-31T12:00:00Z."
+    found = json_problem(said.payload, MAX_PAYLOAD_BYTES) if isinstance(said.payload, Raw) else None
+    return found and f"The payload of the schedule of {workflow.id} {found}."
+
+
+async def declare_schedules(engine: Engine, request: Register) -> list[str]:
+    """Makes the schedules of code be what this worker says; returns sentences for its log."""
+    declared = [_declared(each) for each in request.workflows if each.schedule is not UNSET]
+    values = {"worker": request.name, "workflows": texts(each.id for each in request.workflows)}
+    async with engine.connection() as conn:
+        cursor = await conn.execute(statement("declared_schedules", "workflows"), values)
+        known = {row[0]: row[1:] for row in await cursor.fetchall()}
+    gone = [workflow for workflow, (_, is_gone) in known.items() if is_gone]
+    changed = [each for each in declared if _differs(each, request.name, known.get(each.workflow))]
+    if gone:
+        await sync_to_async(_in_thread)(schedules.forget, request.name, gone)
+    if not changed:
+        return []
+    told: list[str] = await sync_to_async(_in_thread)(schedules.declare, request.name, changed)
+    return told
+
+
+def _declared(workflow: WorkflowDeclaration) -> Declared:
+    said = workflow.schedule
+    if not isinstance(said, ScheduleDeclaration):
+        return Declared(workflow.id, None)
+    spec = Spec(
+        name=workflow.id, workflow=workflow.id, cron=said.cron, timezone=said.timezone, every=said.every,
+        at=said.at, payload=bytes(said.payload).decode() if isinstance(said.payload, Raw) else None,
+        catch_up=said.catch_up, catch_up_most=said.catch_up_most, overlap=said.overlap,
+    )  # fmt: skip
+    return Declared(workflow.id, spec, said.place)
+
+
+def _differs(declared: Declared, worker: str, known: tuple[Any, ...] | None) -> bool:
+    if known is None or declared.spec is None:
+        return (known is None) != (declared.spec is None)
+    return bool(known[0] != _told(declared, worker))
+
+
+def _told(declared: Declared, worker: str) -> list[Any]:
+    """As `declared_schedules` says it."""
+    spec = declared.spec
+    if spec is None:
+        return []
+    return [
+        spec.cron, spec.timezone, None if spec.every is None else str(spec.every), _microseconds(spec.at),
+        spec.payload, spec.catch_up, str(spec.catch_up_most), spec.overlap, worker, declared.place,
+    ]  # fmt: skip
+
+
+def _microseconds(at: dt.datetime | None) -> str | None:
+    return None if at is None else str((at - EPOCH) // dt.timedelta(microseconds=1))
+
+
+def _in_thread(verb: Any, *args: Any) -> Any:
+    # Outside of a request nobody else drops a connection that the database has ended.
+    close_old_connections()
+    try:
+        return verb(*args)
+    finally:
+        close_old_connections()
