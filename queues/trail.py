@@ -1,4 +1,4 @@
-"""The trail: every change of a limit or a pause, newest first, searchable. Nothing here writes or locks."""
+"""The trail: every change of a limit, a pause or a schedule, newest first, searchable. Nothing here writes or locks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_WORDS = 8
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Empty = all. Every word of `search` is in the queue's name, in who or in why; `queue` is a whole name."""
+    """Empty = all. Every word of `search` is in a name, in who or in why; `queue` is a whole name."""
 
     search: str = ""
     queue: str = ""
@@ -64,7 +64,8 @@ def changes(filters: Filters, after: Place | None = None) -> Page:
 def _matching(filters: Filters) -> Q:
     wanted = Q()
     for word in filters.search.split()[:MOST_WORDS]:
-        wanted &= Q(queue__name__icontains=word) | Q(actor__icontains=word) | Q(reason__icontains=word)
+        in_name = Q(queue__name__icontains=word) | Q(subject__icontains=word)
+        wanted &= in_name | Q(actor__icontains=word) | Q(reason__icontains=word)
     if filters.queue:
         wanted &= Q(queue__name=filters.queue)
     if filters.kind:

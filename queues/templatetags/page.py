@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 from queues import fragments, keys, listing, words
 from queues.access import Action, may, role_of
 from queues.indent import indented
+from queues.models import Change
 
 register = template.Library()
 
@@ -159,6 +160,21 @@ def short(id: UUID | str | None) -> str:
 @register.filter
 def limit_word(limit: int | None) -> str:
     return words.limit(limit)
+
+
+@register.filter
+def of_schedule(change: Change) -> SafeString:
+    """What was done to a schedule: `made`, `paused`, `changed 0 3 * * * → 0 4 * * *`."""
+    if change.after == "none":
+        return SafeString("deleted")
+    if change.after == "paused":
+        return SafeString("paused")
+    if word := SCHEDULE_ACTS.get(change.before):
+        return SafeString(word)
+    return format_html('changed <span class="nowrap">{} → <b>{}</b></span>', change.before, change.after)
+
+
+SCHEDULE_ACTS = {"none": "made", "paused": "resumed", "": "ran by hand"}  # by what it was before
 
 
 @register.filter
