@@ -1,4 +1,4 @@
-"""The trail: every change of a limit, a pause or a schedule, newest first, searchable. Nothing here writes or locks."""
+"""The trail: every change of a limit, a pause or a schedule, newest first, searchable. Nothing here writes."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('queues', '0007_trail_of_schedules'),
+        ('queues', '0001_initial'),
         ('workflows', '0001_initial'),
     ]
 

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('queues', '0006_claim_lanes'),
+        ('queues', '0007_waits'),
     ]
 
     operations = [
