@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -59,28 +59,6 @@ class Row:
 class Slot:
     number: int | None  # empty on an unlimited queue
     row: Row | None  # empty: free
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Of the list of executions. Empty = all."""
-
-    queue: str = ""
-    workflow: str = ""
-    status: str = ""
-
-    def as_query(self) -> dict[str, str]:
-        return {
-            name: value
-            for name, value in (("queue", self.queue), ("workflow", self.workflow), ("status", self.status))
-            if value
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    rows: list[Row]
-    next_cursor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,20 +143,10 @@ def declarations(queue: Queue) -> list[Declaration]:
 # -- executions ------------------------------------------------------------------------------------
 
 
-def executions(filters: Filters, cursor: UUID | None) -> Page:
-    """Newest first: ids are UUIDv7, so their order is the order of their making."""
-    found = Execution.objects.defer("payload", "result", "error").order_by("-id")
-    if filters.queue:
-        found = found.filter(queue__name=filters.queue)
-    if filters.workflow:
-        found = found.filter(workflow=filters.workflow)
-    if filters.status:
-        found = found.filter(status=filters.status)
-    if cursor:
-        found = found.filter(id__lt=cursor)
-    rows = _rows(found[: PAGE_SIZE + 1])
-    more = len(rows) > PAGE_SIZE
-    return Page(rows=rows[:PAGE_SIZE], next_cursor=str(rows[PAGE_SIZE - 1].execution.id) if more else "")
+def executions(ids: Sequence[UUID]) -> list[Row]:
+    """Those that are still there, newest first: ids are UUIDv7, so their order is the order of their making."""
+    found = Execution.objects.filter(id__in=ids).defer("payload", "result", "error").order_by("-id")
+    return _rows(found) if ids else []
 
 
 def execution(id: UUID) -> Any:

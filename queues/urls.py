@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from django.urls import path
 
-from .views import accounts, bulk, executions, help, history, limits, list, palette, people, queues, trail, workers
+from .views import (
+    accounts,
+    bulk,
+    executions,
+    help,
+    history,
+    limits,
+    list,
+    palette,
+    people,
+    queues,
+    search,
+    trail,
+    workers,
+)
 
 queue_urls = [
     path("", list.list_queues, name="queues"),
@@ -21,7 +35,8 @@ queue_urls = [
 ]
 
 execution_urls = [
-    path("executions", executions.list_executions, name="executions"),
+    path("executions", search.list_executions, name="executions"),
+    path("executions/suggestions", search.suggestions, name="suggestions"),
     path("executions/<uuid:id>", executions.show_execution, name="execution"),
     path("executions/<uuid:id>/cancellation", executions.cancellation, name="cancellation"),
     path("executions/<uuid:id>/retry", executions.retry, name="retry"),

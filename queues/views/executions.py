@@ -1,10 +1,9 @@
-"""The list of executions, one execution, and its two actions."""
+"""One execution, and what one can do with it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -16,29 +15,9 @@ from queues import reads
 from queues.access import Action, needs
 from queues.engine import operate
 from queues.engine.errors import ExecutionNotFound, NotPossible
-from queues.models import FINAL, Change, Queue, Status
+from queues.models import FINAL, Change, Queue
 
 from .replies import actor, done, refused
-
-
-@require_safe
-@needs(Action.SEE)
-def list_executions(request: HttpRequest) -> HttpResponse:
-    filters = _filters(request)
-    cursor = _uuid(request.GET.get("cursor", ""))
-    page = reads.executions(filters, cursor)
-    query = filters.as_query()
-    context = {
-        "filters": filters,
-        "statuses": Status.values,
-        "rows": page.rows,
-        "next_query": urlencode({**query, "cursor": page.next_cursor}) if page.next_cursor else "",
-        "first_query": urlencode(query),
-        "paged": cursor is not None,
-        "filtered": bool(query),
-        "now": timezone.now(),
-    }
-    return render(request, "executions/list.html", context)
 
 
 @require_safe
@@ -87,23 +66,3 @@ def get_execution(id: UUID) -> Any:
     if execution is None:
         raise Http404("There is no such execution. Finished ones are kept for some time, then deleted.")
     return execution
-
-
-def _filters(request: HttpRequest) -> reads.Filters:
-    status = request.GET.get("status", "")
-    return reads.Filters(
-        queue=_text(request, "queue"),
-        workflow=_text(request, "workflow"),
-        status=status if status in Status.values else "",
-    )
-
-
-def _text(request: HttpRequest, name: str) -> str:
-    return request.GET.get(name, "").replace("\0", "").strip()[:200]
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -41,6 +41,7 @@ MATRIX = {
     ("post", "resumptions"): OPERATORS,
     ("post", "favourites/<path:name>"): VIEWERS,
     ("get", "executions"): VIEWERS,
+    ("get", "executions/suggestions"): VIEWERS,
     ("get", "executions/<uuid:id>"): VIEWERS,
     ("post", "executions/<uuid:id>/cancellation"): OPERATORS,
     ("post", "executions/<uuid:id>/retry"): OPERATORS,

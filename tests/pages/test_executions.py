@@ -6,37 +6,11 @@ import uuid
 
 from django.test import Client
 
-from queues import reads
 from queues.models import Execution, Holding, Status
 from workflows.models import Step
 
 from .conftest import finished, make_execution, make_queue, make_worker, running, seconds_ago
 from .test_list import body, text
-
-
-def test_the_list_is_filtered_by_queue_workflow_and_status(vera: Client) -> None:
-    one, two = make_queue("one"), make_queue("two")
-    mine, other = make_execution(one, workflow="a"), make_execution(two, workflow="b")
-    for query in ("queue=one", "workflow=a", "status=queued&queue=one"):
-        html = body(vera, f"/executions?{query}")
-        assert f"e-{mine.id}" in html
-        assert f"e-{other.id}" not in html
-    assert "No execution matches" in body(vera, "/executions?status=failed")
-
-
-def test_pages_go_on_where_the_last_one_ended(vera: Client) -> None:
-    queue = make_queue()
-    made = sorted((make_execution(queue).id for _ in range(reads.PAGE_SIZE + 3)), reverse=True)
-    first = reads.executions(reads.Filters(), None)
-    second = reads.executions(reads.Filters(), uuid.UUID(first.next_cursor))
-    assert [row.execution.id for row in (*first.rows, *second.rows)] == made
-    assert second.next_cursor == ""
-    assert f"cursor={first.next_cursor}" in body(vera, "/executions")
-
-
-def test_a_cursor_that_makes_no_sense_is_the_first_page(vera: Client) -> None:
-    make_execution(make_queue())
-    assert "call_api" in body(vera, "/executions?cursor=x&queue=%00")
 
 
 def test_an_execution_shows_payload_attempts_steps_and_family(vera: Client) -> None:

@@ -16,6 +16,7 @@ from queues.names import name_problem
 from queues.problems import Invalid, NotFound, Problem, TooLarge
 from queues.rawjson import MAX_PAYLOAD_BYTES, MAX_RESULT_BYTES, all_fine, problem
 from queues.requests import ErrorInfo, Finished, NewExecution, NewWait, Register, decode_problem
+from queues.search.line import BadSearch, Search, parse, written
 from workflows.declaring import schedule_problem
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
@@ -163,6 +164,14 @@ def time_problem(name: str, value: dt.datetime | None) -> str | None:
     except OverflowError:
         within = False
     return None if within else f"{name} must be between the years {EARLIEST.year} and {LATEST.year}."
+
+
+def searched(line: str, **terms: str | None) -> Search:
+    """What a search line and single parameters ask for together."""
+    try:
+        return parse(f"{line} {written(**terms)}", dt.datetime.now(dt.UTC))
+    except BadSearch as bad:
+        raise Invalid(str(bad)) from None
 
 
 def registration_problem(request: Register) -> str | None:

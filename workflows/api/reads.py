@@ -15,9 +15,11 @@ from queues import gauges
 from queues.engine.statements import statement
 from queues.gauges import Gauge
 from queues.keys import Principal
-from queues.models import Queue, Registration, Status, Worker
+from queues.models import Queue, Registration, Worker
 from queues.names import name_problem
 from queues.problems import NotFound
+from queues.search.finding import find
+from queues.search.line import Search
 from workflows.models import Workflow
 
 from .replies import (
@@ -35,6 +37,7 @@ from .replies import (
 MAX_PAGE = 200
 MAX_PAGE_BYTES = 8 * 1024 * 1024
 MAX_WORKERS = 1_000
+SEARCH_SECONDS = 1.0
 
 
 # -- executions --------------------------------------------------------------------------------------
@@ -47,27 +50,25 @@ def execution(principal: Principal, execution_id: UUID) -> ExecutionView:
     return execution_view(rows[0])
 
 
-def executions(
-    principal: Principal,
-    *,
-    queue: str | None,
-    workflow: str | None,
-    status: Status | None,
-    parent: UUID | None,
-    limit: int,
-    cursor: UUID | None,
-) -> ExecutionPage:
-    """One page, newest first. It ends early when its payloads and results grow over 8 MiB."""
-    queues = _queue_ids(principal, queue)
-    if queues == [] or (workflow is not None and name_problem(workflow)):
-        return ExecutionPage(executions=[], next_cursor=None)
-    rows = _rows(
-        "list_executions", queues=queues, workflow=workflow, status=status and status.value, parent=parent,
-        before=cursor, most=limit, bytes=MAX_PAGE_BYTES,
-    )  # fmt: skip
-    views = [execution_view(row[:-1]) for row in rows]
-    more = bool(rows) and rows[0][-1] > len(rows)
-    return ExecutionPage(executions=views, next_cursor=str(views[-1].id) if more else None)
+def executions(principal: Principal, search: Search, *, limit: int, cursor: UUID | None) -> ExecutionPage:
+    """One page, newest first. It ends early when its payloads and results grow over 8 MiB, or its time is over."""
+    found = find(search, most=limit, seconds=SEARCH_SECONDS, below=cursor, within=reach(principal))
+    rows = _rows("list_executions", ids=found.ids, bytes=MAX_PAGE_BYTES)
+    views = [execution_view(row) for row in rows]
+    if len(views) < len(
+        found.ids
+    ):  # or some were deleted meanwhile: then the last one is still the place to go on
+        return ExecutionPage(executions=views, next_cursor=str(views[-1].id if views else found.ids[-1]))
+    return ExecutionPage(
+        executions=views, next_cursor=str(found.next) if found.next else None, searched_back_to=found.back_to
+    )
+
+
+def reach(principal: Principal) -> list[int] | None:
+    """The queues that this caller may know of; None for all of them."""
+    if not principal.patterns:
+        return None
+    return [id for id, name in Queue.objects.values_list("id", "name") if principal.reaches(name)]
 
 
 def steps(principal: Principal, execution_id: UUID) -> list[StepView]:
@@ -79,16 +80,6 @@ def steps(principal: Principal, execution_id: UUID) -> list[StepView]:
         )
         for key, result, error, started, ended, attempt, child in _rows("list_steps", id=execution_id)
     ]  # fmt: skip
-
-
-def _queue_ids(principal: Principal, name: str | None) -> list[int] | None:
-    """The queues to look in; None for all of them."""
-    if name is None and not principal.patterns:
-        return None
-    queues = Queue.objects.values_list("id", "name")
-    if name is not None:
-        queues = queues.filter(name=name) if not name_problem(name) else queues.none()
-    return [queue_id for queue_id, name in queues if principal.reaches(name)]
 
 
 # -- queues ------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ def execution_view(row: Sequence[Any], position: int | None = None) -> Execution
 class ExecutionPage(Struct, frozen=True, kw_only=True):
     executions: list[ExecutionView]
     next_cursor: str | None  # for `cursor`; null on the last page
+    searched_back_to: Time | None = None  # the search took too long and ended here: go on with `next_cursor`
 
 
 class Override(Struct, frozen=True, kw_only=True):

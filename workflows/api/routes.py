@@ -37,7 +37,7 @@ from queues.requests import (
 
 from .. import schedules as verbs
 from . import handlers, reads, schedules
-from .checks import MAX_REQUEST_BYTES, decoded, time_problem
+from .checks import MAX_REQUEST_BYTES, decoded, searched, time_problem
 from .openapi import API, described
 from .replies import (
     ExecutionPage,
@@ -124,19 +124,28 @@ async def enqueue_batch(request: Request) -> HttpResponse:
 @api.get("/executions", tags=["executions"], **described((200, ExecutionPage)))
 def list_executions(
     request: Request,
+    search: str = "",
     queue: str | None = None,
     workflow: str | None = None,
     status: Status | None = None,
+    worker: str | None = None,
+    error: str | None = None,
+    since: str | None = None,
+    before: str | None = None,
     parent: UUID | None = None,
     limit: Page = 50,
     cursor: UUID | None = None,
 ) -> HttpResponse:
-    """Executions, newest first, a page at a time."""
+    """Executions, newest first, a page at a time. `search` is a search line (`status:failed payload.user_id:42`).
+
+    A page that says `searched_back_to` is shorter because the search took too long: go on with its `next_cursor`.
+    """
     request.auth.needs(FULL, ENQUEUE)
-    page = reads.executions(
-        request.auth, queue=queue, workflow=workflow, status=status, parent=parent, limit=limit, cursor=cursor
-    )
-    return _json(page)
+    asked = searched(
+        search, queue=queue, workflow=workflow, status=status and status.value, worker=worker, error=error,
+        since=since, before=before, parent=str(parent) if parent else None,
+    )  # fmt: skip
+    return _json(reads.executions(request.auth, asked, limit=limit, cursor=cursor))
 
 
 @api.get("/executions/{uuid:execution_id}", tags=["executions"], **hot, **described((200, ExecutionView)))

@@ -1,0 +1,1 @@
+"""Searching executions: `line` reads what somebody typed, `finding` looks for it, newest first, never for long."""

@@ -1,0 +1,88 @@
+"""The list of executions: a search line, what it finds, and what it suggests while one types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from queues import reads
+from queues.access import Action, needs
+from queues.search import line as lines
+from queues.search import suggest
+from queues.search.finding import Found, find
+from queues.search.line import BadSearch, Search
+
+NEAR, FAR = 0.15, 2.0  # seconds that a search may take: at first, and when somebody asks to look further back
+# Seconds after which a page looks again by itself: what was easy to find, what was not.
+REFRESH, REFRESH_SLOW = 3, 30
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the address asks: `q`, a search line, or single names as older addresses have them."""
+
+    line: str
+    cursor: UUID | None
+    far: bool
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Question:
+        query = request.GET
+        old = {name: query.get(name) or None for name in ("status", "queue", "workflow")}
+        line = query.get("q", "") or lines.written(**old)
+        return cls(line.replace("\0", " ").strip(), _uuid(query.get("cursor", "")), "far" in query)
+
+    def search(self) -> Search:
+        """Raises `BadSearch`."""
+        return lines.parse(self.line, timezone.now())
+
+    def query(self, **more: str) -> str:
+        return urlencode({**({"q": self.line} if self.line else {}), **more})
+
+
+@require_safe
+@needs(Action.SEE)
+def list_executions(request: HttpRequest) -> HttpResponse:
+    asked = Question.of(request)
+    problems: list[str] = []
+    found = Found([])
+    try:
+        found = find(asked.search(), most=reads.PAGE_SIZE, seconds=FAR if asked.far else NEAR, below=asked.cursor)
+    except BadSearch as bad:
+        problems = bad.problems
+    context = {
+        "asked": asked,
+        "problems": problems,
+        "rows": reads.executions(found.ids),
+        "found": found,
+        "first_query": asked.query(),
+        "older_query": asked.query(cursor=str(found.next)) if found.next else "",
+        "further_query": asked.query(cursor=str(found.next), far="1") if found.next else "",
+        "refresh": REFRESH_SLOW if found.stopped or asked.cursor else REFRESH,
+        "kinds": suggest.KINDS,
+        "now": timezone.now(),
+    }
+    return render(request, "executions/list.html", context)
+
+
+@require_safe
+@needs(Action.SEE)
+def suggestions(request: HttpRequest) -> HttpResponse:
+    """For the term of `q` in which the caret stands, `at` characters from its beginning."""
+    line = request.GET.get("q", "")[: lines.MOST_CHARACTERS].replace("\0", " ")
+    at = request.GET.get("at", "")
+    place = min(int(at), len(line)) if at.isdecimal() and len(at) < 6 else len(line)
+    return render(request, "executions/suggestions.html", {"suggested": suggest.suggested(line, place)})
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
