@@ -262,7 +262,8 @@ def id_part(text: str) -> IdPart | None:
 
 def _looks_like_an_id(word: str) -> bool:
     """`decade` is a word, `019a5b3c` is not."""
-    return "…" in word or (len(word.replace("-", "")) >= 8 and word[:1].isdigit())
+    digits = len(word.replace("-", ""))
+    return "…" in word or digits == ID_DIGITS or (digits >= 8 and word[:1].isdigit())
 
 
 # -- times -------------------------------------------------------------------------------------------
