@@ -26,6 +26,7 @@ Key = Annotated[str, Meta(min_length=1, max_length=200)]
 Limit = Annotated[int, Meta(ge=0, le=MAX_LIMIT)]
 Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 Text = Annotated[str, Meta(max_length=500)]
+Level = Literal["debug", "info", "warning", "error"]  # from the least
 
 
 def _null() -> Raw:  # a factory, because msgspec cannot describe a raw default in JSON Schema
@@ -288,6 +289,49 @@ class Answer(_Request, frozen=True, kw_only=True):
 
     key: Key
     data: Raw = field(default_factory=_null)
+
+
+# -- what a running execution tells ----------------------------------------------------------------
+
+
+class NewLine(_Request, frozen=True, kw_only=True):
+    seq: Annotated[int, Meta(ge=1, le=2**62)]  # of this claim, rising: a line that was taken is not taken twice
+    level: Level = "info"
+    at: dt.datetime | None = None
+    text: Annotated[str, Meta(max_length=10_000)] = ""
+    fields: Raw | UnsetType = UNSET  # a JSON object of at most 16 KiB
+
+
+class NewProgress(_Request, frozen=True, kw_only=True):
+    value: Annotated[float, Meta(ge=0, le=1)] | None = None  # from 0 to 1; null: not known in numbers
+    text: Text = ""
+    at: dt.datetime | None = None
+
+
+class NewLog(_Request, frozen=True, kw_only=True):
+    """What one claim has to tell: lines for the log, and how far it is. One request after the other: lines with a
+    smaller `seq` than those that were taken are passed over."""
+
+    execution_id: UUID
+    token: UUID
+    lines: Annotated[list[NewLine], Meta(max_length=MAX_BATCH)] = []
+    progress: NewProgress | None = None
+
+
+class NewLogs(_Request, frozen=True, kw_only=True):
+    """At most 1,000 lines, over all its executions."""
+
+    logs: Annotated[list[NewLog], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class SavedLog(_Reply, frozen=True, kw_only=True):
+    execution_id: UUID
+    outcome: Literal["saved", "stale"]
+    detail: str = ""
+
+
+class SavedLogs(_Reply, frozen=True, kw_only=True):
+    logs: list[SavedLog]
 
 
 def decode_problem(error: msgspec.ValidationError | msgspec.DecodeError) -> str:

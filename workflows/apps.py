@@ -10,10 +10,11 @@ class WorkflowsConfig(AppConfig):
     def ready(self) -> None:
         from queues.engine.duties import also_do, also_prune
 
+        from .logs import prune_logs
         from .steps import prune_steps
         from .ticking import prune_ticks, tick_schedules
 
-        for prune in (prune_steps, prune_ticks):
+        for prune in (prune_steps, prune_logs, prune_ticks):
             if prune not in also_prune:
                 also_prune.append(prune)
         if tick_schedules not in also_do:

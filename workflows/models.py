@@ -1,4 +1,5 @@
-"""What workers declare: workflows; what executions checkpoint: steps; what starts them in time: schedules."""
+"""What workers declare: workflows; what executions checkpoint: steps; what they tell: log lines, progress; what starts
+them in time: schedules."""
 
 from __future__ import annotations
 
@@ -144,3 +145,36 @@ class Tick(models.Model):
 
     def __str__(self) -> str:
         return f"{self.schedule_id} at {self.at}"
+
+
+class Journal(models.Model):
+    """Where the log of one execution stands, and how far it said it is. Made by its first word, not before."""
+
+    execution_id = models.UUIDField(primary_key=True)
+    token = models.UUIDField()  # of the claim that told last
+    seq = models.PositiveBigIntegerField(default=0)  # its last line that was taken
+    lines = models.PositiveIntegerField(default=0)  # number of the newest line, over all claims
+    first = models.PositiveIntegerField(default=1)  # number of the oldest line that is kept
+    progress = models.FloatField(null=True, blank=True)  # from 0 to 1
+    progress_text = models.CharField(max_length=500, blank=True, default="")
+    progress_at = models.DateTimeField(null=True, blank=True)  # empty: it has said nothing about it
+    progress_attempt = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.execution_id}: {self.lines} lines"
+
+
+class LogLine(models.Model):
+    """One line that a running execution sent. Numbered from 1 without a gap; the oldest are deleted first."""
+
+    pk = models.CompositePrimaryKey("execution_id", "number")
+    execution_id = models.UUIDField()
+    number = models.PositiveIntegerField()
+    attempt = models.PositiveIntegerField()
+    level = models.CharField(max_length=7)
+    at = models.DateTimeField()  # on the worker's clock
+    text = models.TextField()
+    fields = RawJSONField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.text

@@ -196,7 +196,7 @@ async def test_what_is_final_is_not_cancelled(client: Client) -> None:
     assert "completed" in answer.json["detail"]
 
 
-@pytest.mark.parametrize("path", ["", "/cancellation", "/retry", "/steps"])
+@pytest.mark.parametrize("path", ["", "/cancellation", "/retry", "/steps", "/logs", "/stream"])
 async def test_an_unknown_execution_is_not_found(both: Client, path: str) -> None:
     method = "POST" if path in ("/cancellation", "/retry") else "GET"
     for name in (str(uuid4()), "nonsense"):

@@ -26,6 +26,8 @@ MATRIX: list[tuple[str, str, Any, set[str]]] = [
     ("GET", EXECUTIONS, None, {"full", "enqueue"}),
     ("GET", f"{EXECUTIONS}/{uuid4()}", None, {"full", "enqueue"}),
     ("GET", f"{EXECUTIONS}/{uuid4()}/steps", None, {"full", "enqueue"}),
+    ("GET", f"{EXECUTIONS}/{uuid4()}/logs", None, {"full", "enqueue"}),
+    ("GET", f"{EXECUTIONS}/{uuid4()}/stream", None, {"full", "enqueue"}),
     ("POST", f"{EXECUTIONS}/{uuid4()}/cancellation", None, {"full"}),
     ("POST", f"{EXECUTIONS}/{uuid4()}/retry", None, {"full"}),
     ("GET", "/api/v1/queues", None, {"full", "enqueue"}),
@@ -50,6 +52,7 @@ MATRIX: list[tuple[str, str, Any, set[str]]] = [
         {"steps": [{"execution_id": str(uuid4()), "token": str(uuid4()), "key": "k"}]},
         {"full", "work"},
     ),
+    ("POST", "/api/v1/logs", {"logs": [{"execution_id": str(uuid4()), "token": str(uuid4())}]}, {"full", "work"}),
 ]
 
 
@@ -198,6 +201,8 @@ async def test_a_narrowed_key_sees_its_own_queues_only(client: Client, make_key:
         ("GET", f"{EXECUTIONS}/{ids['mail']}?wait=5", None),
         ("POST", f"{EXECUTIONS}/{ids['mail']}/cancellation", None),
         ("GET", f"{EXECUTIONS}/{ids['mail']}/steps", None),
+        ("GET", f"{EXECUTIONS}/{ids['mail']}/logs?wait=5", None),
+        ("GET", f"{EXECUTIONS}/{ids['mail']}/stream?wait=5", None),
         ("POST", EXECUTIONS, {"workflow_id": "w", "queue_name": "mail"}),
         ("POST", EXECUTIONS, {"workflow_id": "mail"}),
         ("PUT", "/api/v1/limits/mail", {"limit": 1}),

@@ -22,6 +22,16 @@ SAMPLES: dict[tuple[str, str], Any] = {
         "queues": [{"name": "q", "concurrency_limit": 2}],
     },
     ("post", "/api/v1/steps"): {"steps": [{"execution_id": str(uuid4()), "token": str(uuid4()), "key": "k"}]},
+    ("post", "/api/v1/logs"): {
+        "logs": [
+            {
+                "execution_id": str(uuid4()),
+                "token": str(uuid4()),
+                "lines": [{"seq": 1, "level": "warning", "text": "slow", "fields": {"page": 4}}],
+                "progress": {"value": 0.4, "text": "page 4 of 10"},
+            }
+        ]
+    },
     ("put", "/api/v1/limits/{name}"): {"limit": 3, "reason": "r"},
     ("put", "/api/v1/pauses/{name}"): {"reason": "r"},
     ("post", "/api/v1/workers/{worker_id}/exchange"): {"seq": 1, "capacity": 1},
@@ -89,7 +99,7 @@ def test_every_hot_endpoint_is_described() -> None:
         for method in operations
     }
     hot_ones = {(m, p) for m, p in described if hot.handles({"type": "http", "method": m, "path": p})}
-    assert len(hot_ones) == len(hot._PLAIN) + len(hot._OF_WORKER) + 1
+    assert len(hot_ones) == len(hot._PLAIN) + len(hot._OF_WORKER) + len(hot._OF_EXECUTION)
 
 
 def test_every_operation_says_how_it_fails(document: dict[str, Any]) -> None:
@@ -122,13 +132,23 @@ async def test_what_is_described_is_taken_and_given(
     described = operation["responses"].get(str(answer.status), operation["responses"]["default"])
     (content,) = described["content"].items()
     assert answer.headers["content-type"] == content[0]
-    allowed = {"steps"} if answer.status >= 400 else set()
+    allowed = {"steps", "logs"} if answer.status >= 400 else set()
     found = mismatches(document, content[1]["schema"], answer.json)
     assert [item for item in found if item.split(":")[0].lstrip(".") not in allowed] == []
 
 
 @pytest.mark.parametrize(
-    "path", ["executions", "queues", "workers", "executions/{id}", "queues/q", "executions/{id}/steps"]
+    "path",
+    [
+        "executions",
+        "queues",
+        "workers",
+        "executions/{id}",
+        "queues/q",
+        "executions/{id}/steps",
+        "executions/{id}/logs",
+        "executions/{id}/stream",
+    ],
 )
 async def test_what_is_read_is_as_described(client: Client, document: dict[str, Any], path: str) -> None:
     await client.post("/api/v1/workers", SAMPLES["post", "/api/v1/workers"])

@@ -53,7 +53,7 @@ from .checks import (
     storable_error,
     time_problem,
 )
-from .replies import execution_view
+from .replies import ExecutionView, execution_view
 
 Reply = tuple[int, bytes]
 
@@ -171,15 +171,21 @@ async def execution(principal: Principal, execution_id: UUID, wait: float = 0.0)
     """One execution; with `wait`, once it is final or the time is over."""
     principal.needs(FULL, ENQUEUE)
     engine = get_engine()
-    row = await _read(engine, principal, execution_id)
+    row = await read_one(engine, principal, execution_id)
     if wait and row[3] not in FINAL:
         await engine.wait_final(execution_id, wait)
-        row = await _read(engine, principal, execution_id)
-    position = await _position(engine, execution_id) if row[3] == Status.QUEUED else None
-    return 200, _encode(execution_view(row, position))
+        row = await read_one(engine, principal, execution_id)
+    return 200, _encode(await viewed(engine, row))
 
 
-async def _read(engine: Engine, principal: Principal, execution_id: UUID) -> tuple[Any, ...]:
+async def viewed(engine: Engine, row: Sequence[Any]) -> ExecutionView:
+    """A row of `read_execution`, with what is told of one that is queued."""
+    if row[3] != Status.QUEUED:
+        return execution_view(row)
+    return execution_view(row, *await _place(engine, row[0]))
+
+
+async def read_one(engine: Engine, principal: Principal, execution_id: UUID) -> tuple[Any, ...]:
     async with engine.connection() as conn:
         cursor = await conn.execute(statement("read_execution", "workflows"), {"id": execution_id})
         row = await cursor.fetchone()
@@ -188,12 +194,14 @@ async def _read(engine: Engine, principal: Principal, execution_id: UUID) -> tup
     return row
 
 
-async def _position(engine: Engine, execution_id: UUID) -> int | None:
+async def _place(engine: Engine, execution_id: UUID) -> tuple[int | None, bool | None]:
+    """Place in line, and whether a worker serves it."""
     values = {"id": execution_id, "most": MAX_POSITION}
     async with engine.connection() as conn:
         cursor = await conn.execute(statement("place_in_line", "workflows"), values)
         row = await cursor.fetchone()
-    return None if row is None or row[0] is None else int(row[0]) + 1
+    before, served = row or (None, None)
+    return None if before is None else int(before) + 1, served
 
 
 def wait_seconds(text: str | None) -> float:

@@ -16,7 +16,7 @@ from queues import problems
 from queues.keys import Principal, authenticate
 from queues.problems import NotFound, Problem, TooLarge, as_problem
 
-from . import handlers
+from . import handlers, telling
 from .checks import MAX_REQUEST_BYTES
 from .handlers import Reply
 
@@ -34,11 +34,19 @@ _PLAIN: dict[tuple[str, str], Verb] = {
     ("POST", "executions/batch"): handlers.enqueue_batch,
     ("POST", "workers"): handlers.register,
     ("POST", "steps"): handlers.save_steps,
+    ("POST", "logs"): telling.save_logs,
 }
 _OF_WORKER: dict[tuple[str, str], Callable[[Principal, UUID, bytes], Coroutine[Any, Any, Reply]]] = {
     ("POST", "exchange"): handlers.exchange,
     ("POST", "heartbeat"): handlers.heartbeat,
     ("DELETE", ""): handlers.deregister,
+}
+_OF_EXECUTION: dict[str, Callable[[Principal, UUID, Query], Coroutine[Any, Any, Reply]]] = {
+    "": lambda principal, id, query: handlers.execution(principal, id, query.wait),
+    "logs": lambda principal, id, query: telling.log_page(
+        principal, id, after=query("after"), level=query("level"), limit=query("limit"), wait=query.wait
+    ),
+    "stream": lambda principal, id, query: telling.news(principal, id, after=query("after"), wait=query.wait),
 }
 _HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 _JSON = [(b"content-type", b"application/json"), *_HEADERS]
@@ -110,13 +118,15 @@ def _find_verb(scope: Scope) -> Verb | None:
     kind, _, rest = path.partition("/")
     text, _, tail = rest.partition("/")
     of_worker = _OF_WORKER.get((method, tail)) if kind == "workers" else None
-    of_execution = kind == "executions" and method == "GET" and not tail
+    of_execution = _OF_EXECUTION.get(tail) if kind == "executions" and method == "GET" else None
     if not (of_worker or of_execution) or (named := _uuid(text)) is None:
         return None
     if of_worker:
         return lambda principal, body: of_worker(principal, named, body)
-    query = scope.get("query_string", b"")  # not the scope, which keeps what is returned here
-    return lambda principal, _: handlers.execution(principal, named, _wait(query))
+    if not of_execution:
+        return None
+    query = Query(scope.get("query_string", b""))  # not the scope, which keeps what is returned here
+    return lambda principal, _: of_execution(principal, named, query)
 
 
 def _may_wait(scope: Scope) -> bool:
@@ -131,8 +141,20 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-def _wait(query: bytes) -> float:
-    return handlers.wait_seconds(parse_qs(query.decode("latin-1")).get("wait", ["0"])[-1]) if query else 0.0
+class Query:
+    """What an address says after its question mark; read when it is asked for."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    def __call__(self, name: str) -> str:
+        return parse_qs(self._text.decode("latin-1")).get(name, [""])[-1] if self._text else ""
+
+    @property
+    def wait(self) -> float:
+        return handlers.wait_seconds(self("wait"))
 
 
 # -- the request's body ------------------------------------------------------------------------------

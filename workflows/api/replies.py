@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from queues.requests import Limit, Name, Text
+from queues.requests import Level, Limit, Name, Text
 
 Time = Annotated[dt.datetime, Meta(tz=True)]
 
@@ -34,17 +34,18 @@ class ExecutionView(Struct, frozen=True, kw_only=True):
     parent_id: UUID | None
     root_id: UUID | None
     position: int | None = None  # place in line, 1 = next; null when not waiting or far back
+    served: bool | None = None  # queued: whether a living worker serves it. Told by the addresses of one execution
 
 
-EXECUTION_FIELDS = ExecutionView.__struct_fields__[:-1]
+EXECUTION_FIELDS = ExecutionView.__struct_fields__[:-2]
 _RAW_FIELDS = ("payload", "result", "error")
 
 
-def execution_view(row: Sequence[Any], position: int | None = None) -> ExecutionView:
+def execution_view(row: Sequence[Any], position: int | None = None, served: bool | None = None) -> ExecutionView:
     """From a row of `read_execution` or `list_executions`."""
     fields = dict(zip(EXECUTION_FIELDS, row, strict=True))
     fields |= {name: Raw(fields[name].encode()) for name in _RAW_FIELDS}
-    return ExecutionView(position=position, **fields)
+    return ExecutionView(position=position, served=served, **fields)
 
 
 class ExecutionPage(Struct, frozen=True, kw_only=True):
@@ -121,6 +122,43 @@ class StepView(Struct, frozen=True, kw_only=True):
 
 class StepList(Struct, frozen=True, kw_only=True):
     steps: list[StepView]
+
+
+class LineView(Struct, frozen=True, kw_only=True):
+    """One line of an execution's log."""
+
+    number: int  # from 1 without a gap, over all attempts
+    attempt: int
+    level: Level
+    at: Time  # on the worker's clock
+    text: str
+    fields: Raw  # a JSON object, or null
+
+
+class LogPage(Struct, frozen=True, kw_only=True):
+    lines: list[LineView]  # oldest first
+    after: int  # for the next page, and for what comes later
+    more: bool  # there is a next page already
+    first: int  # number of the oldest line that is kept
+
+
+class ProgressView(Struct, frozen=True, kw_only=True):
+    """How far an execution said it is, last."""
+
+    value: float | None  # from 0 to 1; null: it gave a text only
+    text: str
+    at: Time
+    attempt: int
+
+
+class News(Struct, frozen=True, kw_only=True):
+    """What happened to an execution after a cursor."""
+
+    execution: ExecutionView | None  # when its status, attempt or place in line is another one
+    progress: ProgressView | None  # when it told another one
+    lines: list[LineView]  # oldest first, without a gap as far as they are kept
+    cursor: str  # for `after`
+    end: bool  # it is final, and this was all
 
 
 class LimitChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

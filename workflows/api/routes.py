@@ -29,20 +29,24 @@ from queues.requests import (
     Heartbeat,
     NewExecution,
     NewExecutions,
+    NewLogs,
     NewSteps,
     Register,
     Registered,
+    SavedLogs,
     SavedSteps,
 )
 
 from .. import schedules as verbs
-from . import handlers, reads, schedules
+from . import handlers, reads, schedules, telling
 from .checks import MAX_REQUEST_BYTES, decoded, searched, time_problem
 from .openapi import API, described
 from .replies import (
     ExecutionPage,
     ExecutionView,
     LimitChange,
+    LogPage,
+    News,
     NewSchedule,
     PauseChange,
     QueuePage,
@@ -177,6 +181,26 @@ def list_steps(request: Request, execution_id: UUID) -> HttpResponse:
     """What the steps of an execution returned."""
     request.auth.needs(FULL, ENQUEUE)
     return _json(StepList(steps=reads.steps(request.auth, execution_id)))
+
+
+@api.get("/executions/{uuid:execution_id}/logs", tags=["executions"], **hot, **described((200, LogPage)))
+async def list_lines(
+    request: Request, execution_id: UUID, after: str = "", level: str = "", limit: str = "", wait: str = "0"
+) -> HttpResponse:
+    """What an execution logged, oldest first, from `level` upwards. `after` is that of the page before. With
+    `wait` (seconds, at most 60) the answer comes when there is a line, or it is final, or the time is over."""
+    seconds = handlers.wait_seconds(wait)
+    page = telling.log_page(request.auth, execution_id, after=after, level=level, limit=limit, wait=seconds)
+    return await _reply(page)
+
+
+@api.get("/executions/{uuid:execution_id}/stream", tags=["executions"], **hot, **described((200, News)))
+async def follow(request: Request, execution_id: UUID, after: str = "", wait: str = "0") -> HttpResponse:
+    """News of an execution: status, place in line, progress, log lines. Begin without `after`, then give the
+    `cursor` of the answer before, until `end`; asking again with the same one leaves nothing out. With `wait`
+    (seconds, at most 60) the answer comes when there is news or the time is over. Of states that follow each other
+    quickly the last one is told; log lines are all told."""
+    return await _reply(telling.news(request.auth, execution_id, after=after, wait=handlers.wait_seconds(wait)))
 
 
 # -- queues ------------------------------------------------------------------------------------------
@@ -370,6 +394,13 @@ async def deregister(request: Request, worker_id: UUID) -> HttpResponse:
 async def save_steps(request: Request) -> HttpResponse:
     """Save what steps returned, so that a later attempt does not run them again."""
     return await _reply(handlers.save_steps(request.auth, _body(request)))
+
+
+@api.post("/logs", tags=["workers"], **hot, **described((200, SavedLogs), body=NewLogs))
+async def save_logs(request: Request) -> HttpResponse:
+    """Log lines and progress of running executions: at most 1,000 lines, each with its claim's `seq`, so that a
+    repeated request adds none twice. Of each execution the newest 10,000 are kept."""
+    return await _reply(telling.save_logs(request.auth, _body(request)))
 
 
 # -- requests and replies ----------------------------------------------------------------------------

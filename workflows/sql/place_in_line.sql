@@ -1,8 +1,9 @@
 -- How many wait before an execution on its queue, counted up to `most` per workflow and for at most 20 workflows,
 -- so that the cost has an end; empty when that is not the whole truth. Walks the index of what is ready: the
--- workflows with a step from each to the next, then each one's part of the line. Locks: none.
+-- workflows with a step from each to the next, then each one's part of the line. The second column tells whether a
+-- living worker serves its workflow there. Locks: none.
 with recursive mine as (
-    select e.queue_id, e.place, e.id from queues_execution e where e.id = %(id)s::uuid and e.status = 'queued'
+    select e.queue_id, e.workflow, e.place, e.id from queues_execution e where e.id = %(id)s::uuid and e.status = 'queued'
 ),
 workflows as (
     select '' as workflow, 0 as n from mine
@@ -27,4 +28,12 @@ counted as materialized (
     from workflows w cross join mine m
     where w.workflow <> ''
 )
-select case when count(*) <= 20 and max(before) < %(most)s::int then sum(before) end from counted
+select case when count(*) <= 20 and max(before) < %(most)s::int then sum(before) end, (
+    select exists (
+        select from queues_registration r
+        join queues_worker w on w.id = r.worker_id
+        where r.queue_id = m.queue_id and r.workflow = m.workflow
+            and w.state = 'alive' and w.lease_until > now()
+    ) from mine m
+)
+from counted
