@@ -51,10 +51,13 @@ from ._errors import (
 )
 from ._execution import ErrorInfo, Execution, ExecutionHandle
 from ._invocation import Invocation
+from ._log import Log
 from ._logs import mark_log_records
 from ._polos import Polos
 from ._queue import Queue, queue
 from ._retrying import RetryPolicy
+from ._stream import LogLine, Progress, Update
+from ._sync import SyncClient, SyncHandle
 from ._version import __version__
 from ._worker import Worker
 from ._workflow import Workflow, workflow
@@ -82,6 +85,8 @@ __all__ = [
     "Gone",
     "Invalid",
     "Invocation",
+    "Log",
+    "LogLine",
     "NotFound",
     "NotSerializable",
     "Outcome",
@@ -89,6 +94,7 @@ __all__ = [
     "Polos",
     "PolosClient",
     "PolosError",
+    "Progress",
     "Queue",
     "QueueConflict",
     "RequestRefused",
@@ -99,9 +105,12 @@ __all__ = [
     "StepRefused",
     "StepTimeout",
     "StepsChanged",
+    "SyncClient",
+    "SyncHandle",
     "Throttled",
     "TooLarge",
     "Unauthorized",
+    "Update",
     "Worker",
     "Workflow",
     "__version__",

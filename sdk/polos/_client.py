@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
@@ -19,6 +19,7 @@ from ._ids import new_id, new_ids
 from ._invocation import Invocation, InvokeOptions, Pair, execution_bodies, execution_body, read_batch, shape_of
 from ._json import decode
 from ._settings import Settings, load_settings
+from ._stream import Update, follow
 from ._typing import Shape
 from ._workflow import Workflow
 
@@ -164,20 +165,34 @@ class PolosClient:
                     execution,
                 )
 
+    def stream(self, execution_id: str) -> AsyncIterator[Update]:
+        """What happens to an execution, from its beginning to its end: `async for update in client.stream(id)`.
+
+        An `Execution` whenever its status, its attempt or its place in line is another one, the final one last; a
+        `Progress` whenever the workflow says how far it is; a `LogLine` for each line of its log. Lines come all
+        and once, also over a lost connection; of states and of progress that follow each other within a tenth of
+        a second the last one comes. ServerUnavailable when nothing was heard of the server for `patience`.
+        """
+        return follow(self, execution_id)
+
     async def cancel_execution(self, execution_id: str) -> Execution:
         """Asks to stop an execution; Conflict when it is final already."""
         path = f"/executions/{quote(execution_id, safe='')}/cancellation"
         return read_execution(await self._call("POST", path, "{}"))
 
     async def _wait_once(self, execution_id: str, left: float) -> Execution:
+        return read_execution(await self.long_poll(f"/executions/{quote(execution_id, safe='')}", left))
+
+    async def long_poll(self, path: str, left: float = LONGEST_WAIT) -> Any:
+        """An answer that the server may keep back for up to `left` seconds."""
         self._waiting += 1
         try:
             # More waiters than requests: short turns, so that each gets to see its own.
             longest = LONGEST_WAIT if self._waiting <= WAITING_REQUESTS else SHORT_WAIT
             async with self._wait_turns:
                 wait = min(left, longest)
-                path = f"/executions/{quote(execution_id, safe='')}?wait={wait:.3f}"
-                return read_execution(await self._call("GET", path, timeout=wait + 15))
+                path = f"{path}{'&' if '?' in path else '?'}wait={wait:.3f}"
+                return await self._call("GET", path, timeout=wait + 15)
         finally:
             self._waiting -= 1
 

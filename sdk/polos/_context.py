@@ -9,7 +9,9 @@ from asyncio import _get_running_loop
 from ._client import PolosClient
 from ._clock import CLOCK, Clock
 from ._errors import StepError
+from ._log import Log
 from ._logs import mark_log_records
+from ._reports import Reporter
 from ._running import Run, current
 from ._step import Step
 from ._steps import StepSaver
@@ -19,7 +21,7 @@ from ._threads import Threads
 class Tools:
     """What all contexts of one worker share."""
 
-    __slots__ = ("client", "clock", "saver", "threads", "worker")
+    __slots__ = ("client", "clock", "reporter", "saver", "threads", "worker")
 
     def __init__(
         self, *, client: PolosClient, saver: StepSaver, threads: Threads, worker: str, clock: Clock = CLOCK
@@ -27,6 +29,7 @@ class Tools:
         mark_log_records()
         self.client = client
         self.clock = clock
+        self.reporter = Reporter(client.http, clock)
         self.saver = saver
         self.threads = threads
         self.worker = worker
@@ -102,6 +105,20 @@ class Context:
         """True once it shall stop: somebody cancelled it, or its time is over. Async functions are cancelled; a
         sync one has to look here."""
         return self._run.ending is not None or self._run.is_late
+
+    @property
+    def log(self) -> Log:
+        """Lines for the execution's page: `ctx.log.info("sent", to=address)`."""
+        return Log(self._run, self._tools.reporter)
+
+    def heartbeat(self, progress: float | None = None, text: str | None = None) -> None:
+        """Says how far it is: a number from 0 to 1, and a text of up to 500 characters. None leaves what was said.
+
+        People see it at once, on the page and with `handle.stream()`. It is sent in the background and may be
+        called as often as you like: only the latest is sent. It does not keep the execution alive, which the
+        worker does by itself. ValueError for a number that is not from 0 to 1.
+        """
+        self._tools.reporter.progress(self._run, progress, text)
 
     @property
     def step(self) -> Step:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -11,6 +11,7 @@ from ._errors import ExecutionCancelled, ExecutionFailed
 
 if TYPE_CHECKING:
     from ._client import PolosClient
+    from ._stream import Update
     from ._typing import Shape
 
 R = TypeVar("R")
@@ -49,6 +50,7 @@ class Execution:
     parent_id: str | None
     root_id: str | None
     position: int | None  # place in line, 1 = next; None when it is not queued or not known cheaply
+    served: bool | None = None  # queued: whether a living worker serves its workflow; None elsewhere and in lists
 
     @property
     def is_final(self) -> bool:
@@ -92,6 +94,10 @@ class ExecutionHandle(Generic[R]):
         result: R = result_of(execution, self._shape)
         return result
 
+    def stream(self) -> AsyncIterator[Update]:
+        """What happens to it from its beginning to its end: see `PolosClient.stream`."""
+        return self._client.stream(self.id)
+
     async def cancel(self) -> Execution:
         """Asks to stop it. One that is running holds its slot until its worker has stopped it."""
         return await self._client.cancel_execution(self.id)
@@ -130,6 +136,7 @@ def read_execution(data: Mapping[str, Any]) -> Execution:
         parent_id=data.get("parent_id"),
         root_id=data.get("root_id"),
         position=data.get("position"),
+        served=data.get("served"),
     )
 
 

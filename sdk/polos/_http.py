@@ -134,6 +134,10 @@ class Outages:
         self._since: float | None = None
         self._lanes: set[str] = set()  # kinds of requests that fail: one that works must not hide another
 
+    @property
+    def are_on(self) -> bool:
+        return self._since is not None
+
     def begin(self, lane: str, reason: str) -> None:
         self._lanes.add(lane)
         if self._since is None:

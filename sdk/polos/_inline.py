@@ -23,9 +23,11 @@ from ._ids import new_id
 from ._invocation import Invocation, execution_body
 from ._json import decode, encode
 from ._replay import Place
+from ._reports import Level, Reporter
 from ._running import Done, Run, completed, failed, result_json, stopped
 from ._step import Step
 from ._steps import StepSaver
+from ._texts import fields_json
 from ._threads import Threads
 from ._tries import Tries
 from ._workflow import Workflow, registered_workflows
@@ -46,6 +48,8 @@ class Stored:
     attempt: int = 0
     pauses: list[float] = field(default_factory=list)
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    progress: tuple[float | None, str] = (None, "")
     run: Run | None = None
     task: asyncio.Task[None] | None = None
 
@@ -93,6 +97,7 @@ class Inline:
         self._tools = Tools(
             client=client, saver=self._saver, threads=self._threads, worker="testing", clock=staged.clock
         )
+        self._tools.reporter = _Hearer(client.http, staged.clock, self.executions)
 
     async def run(self, workflow: Workflow[Any], payload: Any) -> Stored:
         """The first execution, to its end. Children that still run then are cancelled."""
@@ -291,6 +296,27 @@ class _Answers(Http):
     async def call(self, method: str, path: str, body: str | None = None, **options: Any) -> Any:
         answer = await self._inline.answer(method, path, None if body is None else decode(body))
         return decode(encode(answer, "An answer"))
+
+
+class _Hearer(Reporter):
+    """Writes down what executions tell, at once: what a worker said before it died counts as heard."""
+
+    def __init__(self, http: Http, clock: Clock, executions: Mapping[str, Stored]) -> None:
+        super().__init__(http, clock)
+        self._executions = executions
+
+    def line(self, run: Run, level: Level, text: object, fields: dict[str, Any]) -> None:
+        if not run.is_replaying:
+            said = {
+                "level": level,
+                "text": str(text),
+                "fields": decode(fields_json(fields)),
+                "attempt": run.attempt,
+            }
+            self._executions[run.id].lines.append(said)
+
+    def say_progress(self, run: Run, words: tuple[float | None, str]) -> None:
+        self._executions[run.id].progress = words
 
 
 class _Context(Context):

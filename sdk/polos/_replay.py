@@ -25,13 +25,19 @@ Listing = Callable[[], Awaitable[list[dict[str, Any]] | None]]
 class Replay:
     """What earlier attempts of one execution stored, and what this one has asked for."""
 
-    __slots__ = ("_checked", "asked", "stored", "unused")
+    __slots__ = ("_checked", "_is_past", "asked", "stored", "unused")
 
     def __init__(self, stored: dict[str, Any]) -> None:
         self.stored = stored
         self.asked: dict[str, Place] = {}
         self.unused = set(stored)
         self._checked = False
+        self._is_past = False  # it has asked for something new
+
+    @property
+    def goes_over(self) -> bool:
+        """Whether this attempt is where earlier ones have been: all its steps were stored, and more are."""
+        return bool(self.unused) and not self._is_past
 
     def ask(self, key: str, place: Place, execution_id: str) -> bool:
         """Notes that the code asks for a step. Whether it is stored."""
@@ -44,6 +50,7 @@ class Replay:
             )
         self.asked[key] = place
         self.unused.discard(key)
+        self._is_past = self._is_past or key not in self.stored
         return key in self.stored
 
     async def check_new(self, key: str, *, alone: Callable[[], bool], listing: Listing) -> None:

@@ -41,8 +41,8 @@ class Run:
     """A claim and the task that works on it. `ending` says why it is being stopped, if it is."""
 
     __slots__ = (
-        "attempt_was_read", "begun", "claim", "deadline", "ending", "id", "is_async", "policy", "replay", "task",
-        "token",
+        "attempt_was_read", "begun", "claim", "deadline", "ending", "id", "is_async", "policy", "progress",
+        "replay", "report", "task", "token",
     )  # fmt: skip
 
     def __init__(self, claim: dict[str, Any], token: str, *, is_async: bool) -> None:
@@ -57,6 +57,8 @@ class Run:
         self.deadline: float | None = None  # of this attempt, on the monotonic clock
         self.attempt_was_read = False  # what looks at its number may do something else in each attempt
         self.replay: Replay | None = None  # once it uses steps
+        self.progress: tuple[float | None, str] = (None, "")  # as it was said last
+        self.report: Any = None  # once it tells something
 
     @property
     def attempt(self) -> int:
@@ -65,6 +67,11 @@ class Run:
     @property
     def is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() >= self.deadline
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether it still goes over what earlier attempts have finished."""
+        return bool(self.claim.get("steps")) and self.steps().goes_over
 
     def steps(self) -> Replay:
         if self.replay is None:

@@ -223,6 +223,8 @@ class Session:
             done = await self._outcome(run, workflow)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             done = _after_error(run, error)
+        if run.report is not None:
+            await self._tools.reporter.flush(run)
         self._busy.count -= 1
         if self._running.get(run.id) is run:
             del self._running[run.id]

@@ -88,6 +88,7 @@ class Worker:
             await self._serve(tools, Busy(self.max_concurrent))
         finally:
             saver.close()
+            tools.reporter.close()
             threads.close()
             if self._owns_client:
                 await self._client.close()

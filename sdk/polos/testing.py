@@ -24,7 +24,7 @@ from . import _clock
 from ._inline import Inline, Staged, Stored
 from ._workflow import Workflow
 
-__all__ = ["Child", "Clock", "Ran", "StepRan", "run"]
+__all__ = ["Child", "Clock", "Line", "Ran", "StepRan", "run"]
 
 R = TypeVar("R")
 TURNS = 20  # of the event loop, for whatever else can go on before time does
@@ -89,6 +89,16 @@ class Child:
     result: Any
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What the workflow logged with `ctx.log`."""
+
+    level: str  # debug, info, warning, error
+    text: str
+    fields: dict[str, Any]  # as JSON
+    attempt: int
+
+
 @dataclass(frozen=True, slots=True)
 class Ran(Generic[R]):
     """How a workflow ran."""
@@ -99,6 +109,8 @@ class Ran(Generic[R]):
     pauses: list[float]  # before the second attempt, the third, ..., in seconds
     steps: list[StepRan]  # in the order in which they were stored first
     children: list[Child]
+    lines: list[Line]  # of its log
+    progress: tuple[float | None, str]  # what it said last with `ctx.heartbeat`
     clock: Clock
     _result: Any
     _called: list[str]
@@ -172,6 +184,8 @@ def _ran(workflow: Workflow[R], inline: Inline, stored: Stored, clock: Clock) ->
         pauses=stored.pauses,
         steps=[_step(step) for step in stored.steps.values()],
         children=[_child(each) for each in inline.executions.values() if each.parent_id == stored.id],
+        lines=[Line(**line) for line in stored.lines],
+        progress=stored.progress,
         clock=clock,
         _result=workflow.result_shape.load(stored.result, f"The result of {workflow.id}") if completed else None,
         _called=inline.calls,

@@ -18,6 +18,7 @@ from typing import Any
 from aiohttp import web
 
 FINAL = ("completed", "failed", "cancelled")
+HELD = ("running", "cancelling")
 
 
 @dataclass
@@ -131,7 +132,7 @@ class FakeServer:
             "priority": body.get("priority", 0), "enqueued_at": dt.datetime.now(dt.UTC).isoformat(),
             "due_at": None, "claimed_at": None, "finished_at": None, "worker_id": None, "slot": None,
             "parent_id": (body.get("parent") or {}).get("id"), "root_id": None, "position": None,
-            "_token": None, "_body": dict(body),
+            "_token": None, "_body": dict(body), "_lines": [], "_progress": [],
         }  # fmt: skip
         self.waiting[queue].append(id)
         return self._accepted(execution, True, notes)
@@ -338,6 +339,50 @@ class FakeServer:
         self.steps[step["execution_id"], step["key"]] = step
         return {**answer, "outcome": "saved"}
 
+    async def _save_logs(self, request: web.Request, body: Any) -> web.Response:
+        answers = [self._save_log(log) for log in body["logs"]]
+        await self._announce()
+        if all(answer["outcome"] == "stale" for answer in answers):
+            raise _problem(409, "These executions are somebody else's now.")
+        return _json({"logs": answers})
+
+    def _save_log(self, log: dict[str, Any]) -> dict[str, Any]:
+        execution = self.executions[log["execution_id"]]
+        outcome = "saved" if execution["_token"] == log["token"] and execution["status"] in HELD else "stale"
+        if outcome == "saved":
+            known = {(token, line["seq"]) for token, line in execution["_lines"]}
+            execution["_lines"] += [
+                (log["token"], line) for line in log["lines"] if (log["token"], line["seq"]) not in known
+            ]
+            execution["_progress"] += [log["progress"]] if log.get("progress") else []
+        return {"execution_id": log["execution_id"], "outcome": outcome, "detail": ""}
+
+    def lines(self, execution: dict[str, Any]) -> list[str]:
+        return [line["text"] for _, line in execution["_lines"]]
+
+    async def _stream(self, request: web.Request, body: Any) -> web.Response:
+        execution, after = self._find(request), request.query.get("after", "")
+        try:
+            async with asyncio.timeout(float(request.query.get("wait", 0))), self.changed:
+                await self.changed.wait_for(lambda: self._news(execution, after)["cursor"] != after)
+        except TimeoutError:
+            pass
+        return _json(self._news(execution, after))
+
+    def _news(self, execution: dict[str, Any], after: str) -> dict[str, Any]:
+        seen = after.split(".") if after else ["0", "0", ""]
+        lines = [
+            {"number": n, "attempt": execution["attempt"], "fields": None} | line
+            for n, (_, line) in enumerate(execution["_lines"], start=1)
+        ]
+        told = execution["_progress"]
+        progress = {**told[-1], "attempt": execution["attempt"]} if len(told) > int(seen[1]) else None
+        return {
+            "execution": _public(execution) if execution["status"] != seen[2] else None,
+            "progress": progress, "lines": lines[int(seen[0]) :], "end": execution["status"] in FINAL,
+            "cursor": f"{len(lines)}.{len(told)}.{execution['status']}",
+        }  # fmt: skip
+
     async def _get_steps(self, request: web.Request, body: Any) -> web.Response:
         id = request.match_info["id"]
         found = [
@@ -360,11 +405,13 @@ class FakeServer:
             ("GET", "/executions/{id}", self._get),
             ("POST", "/executions/{id}/cancellation", self._cancel),
             ("GET", "/executions/{id}/steps", self._get_steps),
+            ("GET", "/executions/{id}/stream", self._stream),
             ("POST", "/workers", self._register),
             ("POST", "/workers/{id}/exchange", self._exchange),
             ("POST", "/workers/{id}/heartbeat", self._heartbeat),
             ("DELETE", "/workers/{id}", self._leave),
             ("POST", "/steps", self._save_steps),
+            ("POST", "/logs", self._save_logs),
         ):
             app.router.add_route(method, "/api/v1" + path, self._wrapped(handler))
         return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import os
 import re
@@ -16,10 +17,12 @@ from typing import Any
 
 import pytest
 
-from polos import DefinitionError, Execution, Invocation, PolosClient, _workflow
+from polos import DefinitionError, Execution, Invocation, PolosClient, Progress, _workflow
 from polos import __version__ as polos_version
 from polos._execution import read_execution
+from polos._stream import read_line
 from polos.cli import main, processes, tables
+from polos.cli.lines import shown_line, shown_progress
 from polos.cli.run import in_words
 from polos.cli.worker import find_workflows
 from tests.servers import Server, eventually
@@ -34,6 +37,14 @@ async def double(ctx, payload):
     logging.getLogger("shop").info("doubling")
     await asyncio.sleep(payload.get("seconds", 0))
     return {"doubled": 2 * payload["n"]}
+
+@workflow(id="cli-tells", queue="cli/telling")
+async def tells(ctx):
+    ctx.log.info("first\x1b[2J", page=1)
+    ctx.log.warning("second")
+    ctx.heartbeat(0.4, "page 4 of 10")
+    await asyncio.sleep(0.5)
+    return "told"
 
 @workflow(id="cli-fails", queue="cli/failing")
 async def fails(ctx):
@@ -95,7 +106,9 @@ def serving(shop: Path, server: Server, *arguments: str) -> Iterator[Path]:
 
 
 def test_a_worker_a_run_and_its_result(running_server: Server, shop: Path) -> None:
-    with serving(shop, running_server, "shop:double,fails", "--concurrency", "7", "--name", "cli-worker") as log:
+    with serving(
+        shop, running_server, "shop:double,fails,tells", "--concurrency", "7", "--name", "cli-worker"
+    ) as log:
         done = polos("run", "cli-double", "--payload", '{"n": 21}', server=running_server)
         assert (done.returncode, json.loads(done.stdout)) == (0, {"doubled": 42})
         assert done.stderr.splitlines()[0].endswith(" started")
@@ -108,10 +121,25 @@ def test_a_worker_a_run_and_its_result(running_server: Server, shop: Path) -> No
         assert (failed.returncode, failed.stdout) == (1, "")
         assert "failed: Fail: out of stock" in failed.stderr
         assert "shop.py" in failed.stderr
+        _check_what_is_told(running_server)
     said = log.read_text()
-    assert "Worker cli-worker serves cli-double, cli-fails on cli/doubles, cli/failing" in said
+    assert "Worker cli-worker serves cli-double, cli-fails, cli-tells on cli/doubles, cli/failing" in said
     assert "up to 7 at once" in said
     assert re.search(r"INFO shop \[[0-9a-f-]{36} 1\] doubling", said)
+
+
+def _check_what_is_told(server: Server) -> None:
+    told = polos("run", "cli-tells", "--logs", server=server)
+    assert (told.returncode, told.stdout) == (0, '"told"\n')
+    assert re.search(r"\d INFO +first\N{REPLACEMENT CHARACTER}\[2J page=1$", told.stderr, re.MULTILINE)
+    assert "[████████            ] 40 % page 4 of 10" in told.stderr
+    id = told.stderr.split()[0]
+    warned = polos("logs", id, "--level", "warning", server=server)
+    assert (warned.returncode, len(warned.stdout.splitlines())) == (0, 1)
+    assert warned.stdout.endswith(" WARNING second\n")
+    followed = polos("logs", id, "--follow", "--json", server=server)
+    assert (followed.returncode, followed.stderr) == (0, f"{id} is completed\n")
+    assert [json.loads(line)["number"] for line in followed.stdout.splitlines()] == [1, 2]
 
 
 def test_several_processes_share_the_work(running_server: Server, shop: Path) -> None:
@@ -174,7 +202,11 @@ def test_what_is_not_waited_for_can_be_cancelled(running_server: Server) -> None
     late = polos(*idle, "--key", "once", "--timeout", "0.3", server=running_server)
     assert late.returncode == 124
     assert f"{id} was there already" in late.stderr
+    assert "queued on cli/nobody; no worker serves cli-nobody there, so it waits until one does" in late.stderr
+    assert "no worker serves cli-nobody" in begun.stderr
     assert f"not finished after 0.3 s; it goes on, and `polos cancel {id}` stops it" in late.stderr
+    silent = polos("logs", id, server=running_server)
+    assert (silent.stdout, silent.stderr) == ("", "it has logged nothing\n")
     cancelled = polos("cancel", id, server=running_server)
     assert (cancelled.returncode, cancelled.stdout) == (0, f"{id} is cancelled\n")
     unknown = polos("cancel", "nonsense", id, server=running_server)
@@ -279,8 +311,8 @@ def test_wrong_calls_are_told_in_a_sentence(
         (["worker", "nowhere.else"], "There is no module nowhere.else here"),
         (["worker", ":double"], "is no module"),
         (["worker", "json"], "json declares no workflow"),
-        (["worker", "shop:treble"], "shop has no workflow 'treble'. Its workflows: double, fails"),
-        (["worker", "shop", "--queues", "a,cli/doubles"], "on a. Their queues: cli/doubles, cli/failing"),
+        (["worker", "shop:treble"], "shop has no workflow 'treble'. Its workflows: double, tells, fails"),
+        (["worker", "shop", "--queues", "a,cli/doubles"], "Their queues: cli/doubles, cli/failing, cli/telling"),
         (["worker", "shop", "--concurrency", "0"], "max_concurrent"),
         (["run", "a b"], "'a b' cannot name a workflow"),
         (["queues", "--api-url", "ftp://x"], "POLOS_API_URL"),
@@ -343,6 +375,19 @@ def test_states_are_told_in_words() -> None:
     assert in_words(execution_in("cancelling")) == "cancelling"
     due = in_words(execution_in("scheduled", due_at="2030-01-02T03:04:05+00:00"))
     assert due == "scheduled for 2030-01-02 03:04:05 UTC"
+
+
+def test_lines_and_progress_are_told_in_words() -> None:
+    data = {"number": 1, "level": "info", "at": "2020-01-02T03:04:05.678+00:00", "text": "a\nb\r"}
+    fields = {"to": "ana", "n": 1, "why": 'so "so"', "none": None}
+    line = shown_line(read_line(data | {"attempt": 2, "fields": fields}))
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:05\.678 INFO    \[attempt 2\] a\nb\ufffd .*", line, re.DOTALL)
+    assert line.endswith(r' to=ana n=1 why="so \"so\"" none=null')
+    now = dt.datetime.now(dt.UTC)
+    assert shown_progress(Progress(value=0.999, text="", at=now, attempt=1)).endswith("99 %")
+    assert (
+        shown_progress(Progress(value=None, text="soon\x1b", at=now, attempt=1)) == "soon\N{REPLACEMENT CHARACTER}"
+    )
 
 
 def test_it_tells_its_version() -> None:

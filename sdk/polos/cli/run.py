@@ -1,4 +1,4 @@
-"""`polos run`: starts an execution and waits for its result, showing its place in line meanwhile."""
+"""`polos run`: starts an execution and waits for its result, showing its place in line and its progress."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ import asyncio
 import datetime as dt
 import json
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 from .._client import PolosClient
-from .._errors import ExecutionError, ExecutionTimeout
+from .._errors import ExecutionError, PolosError
 from .._execution import Execution, ExecutionHandle, result_of
 from .._invocation import Invocation
+from .._stream import Progress
 from .._typing import UNTYPED
+from .lines import shown_line, shown_progress
 
-LOOK_SECONDS = 1.0  # between two looks at its place
+PROGRESS_SECONDS = 1.0  # between two lines of progress, where they cannot replace each other
 TIMED_OUT = 124  # as timeout(1) says it
 
 
@@ -24,7 +29,8 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         "run",
         help="start an execution and wait for its result",
-        description="Starts an execution and waits. Its result goes to stdout as JSON, its state to stderr. "
+        description="Starts an execution and waits. Its result goes to stdout as JSON; its place in line, its "
+        "state and its progress go to stderr. "
         f"Exit status: 0 completed, 1 failed or cancelled, {TIMED_OUT} not finished in time.",
     )
     parser.add_argument("workflow", metavar="WORKFLOW", help="its id")
@@ -43,6 +49,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--key", help="idempotency key: a second execution with it is not started")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="wait no longer; the execution goes on")
+    parser.add_argument("--logs", action="store_true", help="show on stderr what it logs, too")
     parser.add_argument("--no-wait", action="store_true", help="print its id and leave")
     return parser
 
@@ -61,41 +68,105 @@ async def main(options: argparse.Namespace) -> int:
             )
         )
         if options.no_wait:
-            print(handle.id)
+            print(handle.id, flush=True)
+            await _warn(handle)
             return 0
         try:
-            return await _wait(client, handle, options.timeout)
+            return await _wait(handle, options)
         except asyncio.CancelledError:
             _tell(f"nobody waits any more; it goes on, and `polos cancel {handle.id}` stops it")
             raise
 
 
-async def _wait(client: PolosClient, handle: ExecutionHandle[Any], timeout: float | None) -> int:
+async def _warn(handle: ExecutionHandle[Any]) -> None:
+    """It is started, whatever else is wrong."""
+    with suppress(PolosError):
+        if (execution := await handle.get()).served is False:
+            _tell(in_words(execution))
+
+
+async def _wait(handle: ExecutionHandle[Any], options: argparse.Namespace) -> int:
     _tell(f"{handle.id} {'started' if handle.created else 'was there already'}")
-    told, left = "", timeout
-    while True:
-        turn = LOOK_SECONDS if left is None else min(LOOK_SECONDS, left)
-        try:
-            return _end(await client.wait(handle.id, timeout=turn))
-        except ExecutionTimeout as waited:
-            if waited.execution is not None and (words := in_words(waited.execution)) != told:
-                _tell(told := words)
-        if left is not None and (left := left - turn) <= 0:
-            _tell(f"not finished after {timeout:g} s; it goes on, and `polos cancel {handle.id}` stops it")
-            return TIMED_OUT
+    screen = _Screen(with_logs=options.logs)
+    try:
+        async with asyncio.timeout(options.timeout):
+            last = await _follow(handle, screen)
+    except TimeoutError:
+        screen.end()
+        _tell(f"not finished after {options.timeout:g} s; it goes on, and `polos cancel {handle.id}` stops it")
+        return TIMED_OUT
+    finally:
+        screen.end()
+    return _end(last)
+
+
+async def _follow(handle: ExecutionHandle[Any], screen: _Screen) -> Execution:
+    last: Execution | None = None
+    async for update in handle.stream():
+        if isinstance(update, Execution):
+            last = update
+            if not update.is_final:
+                screen.state(in_words(update))
+        elif isinstance(update, Progress):
+            screen.progress(shown_progress(update))
+        elif screen.with_logs:
+            screen.line(shown_line(update))
+    return last or await handle.get()
+
+
+class _Screen:
+    """Stderr. On a terminal the latest progress stands in the last line; elsewhere it is said once a second."""
+
+    def __init__(self, *, with_logs: bool) -> None:
+        self.with_logs = with_logs
+        self._is_terminal = sys.stderr.isatty()
+        self._told = self._progress = ""
+        self._said_at = -PROGRESS_SECONDS
+
+    def state(self, words: str) -> None:
+        if words != self._told:
+            self.line(words)
+        self._told = words
+
+    def line(self, text: str) -> None:
+        if self._progress:
+            _write(f"\r\x1b[K{text}\n{self._progress}")
+        else:
+            _tell(text)
+
+    def progress(self, text: str) -> None:
+        if self._is_terminal:
+            self._progress = text[: max(20, get_terminal_size().columns - 1)]
+            _write(f"\r\x1b[K{self._progress}")
+        elif (now := time.monotonic()) - self._said_at >= PROGRESS_SECONDS:
+            self._said_at = now
+            _tell(text)
+
+    def end(self) -> None:
+        if self._progress:
+            self._progress = ""
+            _write("\n")
 
 
 def in_words(execution: Execution) -> str:
     """What keeps it, for somebody who waits for it."""
     if execution.status == "queued":
-        place = "" if execution.position is None else f", place {execution.position} in line"
-        return f"queued on {execution.queue}{place}"
+        return f"queued on {execution.queue}{_in_line(execution)}"
     if execution.status == "running":
         slot = "" if execution.slot is None else f" in slot {execution.slot} of {execution.queue}"
         return f"running{slot}, attempt {execution.attempt} of {execution.max_attempts}"
     if execution.status == "scheduled" and execution.due_at is not None:
         return f"scheduled for {execution.due_at:%Y-%m-%d %H:%M:%S %Z}"
     return execution.status
+
+
+def _in_line(execution: Execution) -> str:
+    if execution.served is False:
+        return (
+            f"; no worker serves {execution.workflow_id} there, so it waits until one does: `polos worker MODULE` "
+            "starts one"
+        )
+    return "" if execution.position is None else f", place {execution.position} in line"
 
 
 def _end(execution: Execution) -> int:
@@ -111,7 +182,12 @@ def _end(execution: Execution) -> int:
 
 
 def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    _write(f"{text}\n")
+
+
+def _write(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def _time(text: str) -> dt.datetime:

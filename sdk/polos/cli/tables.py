@@ -10,7 +10,7 @@ Row = Sequence[object]
 
 def table(head: Sequence[str], rows: Iterable[Row], *, right: Iterable[int] = ()) -> str:
     """Columns as wide as what they hold; those in `right` have numbers."""
-    cells = [list(head), *([_printable(each) for each in row] for row in rows)]
+    cells = [list(head), *([printable(each) for each in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     numbers = set(right)
     return "\n".join(_line(row, widths, numbers) for row in cells)
@@ -24,9 +24,11 @@ def _line(row: list[str], widths: list[int], numbers: set[int]) -> str:
     return "  ".join(parts).rstrip()
 
 
-def _printable(value: object) -> str:
-    """A name from elsewhere must not move the cursor of this terminal."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in str(value))
+def printable(value: object, *, keep: str = "") -> str:
+    """A text from elsewhere must not move the cursor of this terminal."""
+    return "".join(
+        each if each.isprintable() or each in keep else "\N{REPLACEMENT CHARACTER}" for each in str(value)
+    )
 
 
 def duration(seconds: float | None) -> str:

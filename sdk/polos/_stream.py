@@ -1,0 +1,87 @@
+"""What happens to an execution, as it happens: its states, its progress, the lines of its log."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ._execution import Execution, read_execution
+
+if TYPE_CHECKING:
+    from ._client import PolosClient
+
+IDLE_PAUSE = 0.25  # a server that is about to stop answers at once: it must not be asked in a busy loop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One line that the workflow sent with `ctx.log`."""
+
+    number: int  # from 1 without a gap, over all attempts
+    attempt: int
+    level: str  # debug, info, warning, error
+    at: dt.datetime  # on the worker's clock
+    text: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far it is, as the workflow said with `ctx.heartbeat`."""
+
+    value: float | None  # from 0 to 1; None: it gave a text only
+    text: str
+    at: dt.datetime  # on the worker's clock
+    attempt: int
+
+
+Update = Execution | Progress | LogLine
+
+
+async def follow(client: PolosClient, execution_id: str) -> AsyncIterator[Update]:
+    """See `PolosClient.stream`. The cursor makes a repeated request harmless: it gets the same answer."""
+    cursor, last = "", None
+    while True:
+        began = time.monotonic()
+        path = f"/executions/{quote(execution_id, safe='')}/stream?after={quote(cursor, safe='')}"
+        news = await client.long_poll(path)
+        if news["execution"] is not None:
+            last = read_execution(news["execution"])
+            if not last.is_final:
+                yield last
+        for line in news["lines"]:
+            yield read_line(line)
+        if news["progress"] is not None:
+            yield _progress(news["progress"])
+        if news["end"]:
+            if last is not None:
+                yield last
+            return
+        if news["cursor"] == cursor and time.monotonic() - began < IDLE_PAUSE:
+            await asyncio.sleep(IDLE_PAUSE)
+        cursor = news["cursor"]
+
+
+def read_line(data: dict[str, Any]) -> LogLine:
+    return LogLine(
+        number=data["number"],
+        attempt=data["attempt"],
+        level=data["level"],
+        at=dt.datetime.fromisoformat(data["at"]),
+        text=data["text"],
+        fields=data["fields"] or {},
+    )
+
+
+def _progress(data: dict[str, Any]) -> Progress:
+    return Progress(
+        value=data["value"],
+        text=data["text"],
+        at=dt.datetime.fromisoformat(data["at"]),
+        attempt=data["attempt"],
+    )

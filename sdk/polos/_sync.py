@@ -1,0 +1,161 @@
+"""`SyncClient`: the client for code without `await`: scripts, notebooks, a Django view."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, overload
+
+from ._client import PATIENCE, PolosClient
+from ._execution import Execution, ExecutionHandle
+from ._invocation import Invocation, Pair
+from ._stream import Update
+from ._workflow import Workflow
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class SyncClient:
+    """`PolosClient` without `await`: `with SyncClient() as client: print(client.run("add", {"a": 1}))`.
+
+    Its requests are made in a thread of its own, so that it works where an event loop runs already, as in a
+    notebook. It may be used from many threads. What each method does, gives and raises is told at `PolosClient`.
+    """
+
+    def __init__(
+        self, api_url: str | None = None, api_key: str | None = None, *, patience: float = PATIENCE
+    ) -> None:
+        self._client = PolosClient(api_url, api_key, patience=patience)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="polos-client", daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"<SyncClient {self._client.settings.api_url}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends its connections and its thread; a second time it does nothing."""
+        if self._loop.is_closed():
+            return
+        self._wait(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @overload
+    def invoke(self, workflow: Workflow[R], payload: Any = None, **options: Any) -> SyncHandle[R]: ...
+    @overload
+    def invoke(self, workflow: str, payload: Any = None, **options: Any) -> SyncHandle[Any]: ...
+    def invoke(self, workflow: Workflow[Any] | str, payload: Any = None, **options: Any) -> SyncHandle[Any]:
+        """Starts an execution and returns at once. Options as for `PolosClient.invoke`."""
+        item = Invocation(workflow=workflow, payload=payload, **options)
+        return SyncHandle(self, self._wait(self._client.start(item)))
+
+    @overload
+    def run(
+        self, workflow: Workflow[R], payload: Any = None, *, timeout: float | None = None, **options: Any
+    ) -> R: ...
+    @overload
+    def run(self, workflow: str, payload: Any = None, *, timeout: float | None = None, **options: Any) -> Any: ...
+    def run(
+        self, workflow: Workflow[Any] | str, payload: Any = None, *, timeout: float | None = None, **options: Any
+    ) -> Any:
+        """Starts an execution and waits for its result."""
+        return self.invoke(workflow, payload, **options).result(timeout)
+
+    def batch_invoke(self, invocations: Iterable[Invocation | Pair]) -> list[SyncHandle[Any]]:
+        """Starts many executions; handles in the same order."""
+        return [SyncHandle(self, each) for each in self._wait(self._client.batch_invoke(invocations))]
+
+    def get_execution(self, execution_id: str) -> Execution:
+        """The state of an execution; NotFound when there is none."""
+        return self._wait(self._client.get_execution(execution_id))
+
+    def wait(self, execution_id: str, *, timeout: float | None = None) -> Execution:
+        """Waits for a final state, ExecutionTimeout after `timeout` seconds."""
+        return self._wait(self._client.wait(execution_id, timeout=timeout))
+
+    def stream(self, execution_id: str) -> Iterator[Update]:
+        """What happens to an execution, as it happens."""
+        updates = self._client.stream(execution_id)
+        while (update := self._wait(_next(updates))) is not None:
+            yield update
+
+    def cancel_execution(self, execution_id: str) -> Execution:
+        """Asks to stop an execution; Conflict when it is final already."""
+        return self._wait(self._client.cancel_execution(execution_id))
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop.is_closed():
+            work.close()
+            raise RuntimeError("This client is closed")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:  # Ctrl-C: nobody waits for the answer any more
+            future.cancel()
+            raise
+
+
+class SyncHandle(Generic[R]):
+    """An accepted execution: `ExecutionHandle` without `await`."""
+
+    __slots__ = ("_client", "_handle")
+
+    def __init__(self, client: SyncClient, handle: ExecutionHandle[R]) -> None:
+        self._client = client
+        self._handle = handle
+
+    def __repr__(self) -> str:
+        return f"<SyncHandle {self.id} of {self.workflow_id} on {self.queue}>"
+
+    @property
+    def id(self) -> str:
+        return self._handle.id
+
+    @property
+    def workflow_id(self) -> str:
+        return self._handle.workflow_id
+
+    @property
+    def queue(self) -> str:
+        return self._handle.queue
+
+    @property
+    def created(self) -> bool:
+        return self._handle.created
+
+    @property
+    def notes(self) -> list[str]:
+        return self._handle.notes
+
+    def get(self) -> Execution:
+        """Its state now."""
+        return self._client.get_execution(self.id)
+
+    def result(self, timeout: float | None = None) -> R:
+        """Waits for the end: ExecutionFailed, ExecutionCancelled, or ExecutionTimeout after `timeout` seconds."""
+        return self._client._wait(self._handle.result(timeout))
+
+    def stream(self) -> Iterator[Update]:
+        """What happens to it from its beginning to its end."""
+        return self._client.stream(self.id)
+
+    def cancel(self) -> Execution:
+        """Asks to stop it."""
+        return self._client.cancel_execution(self.id)
+
+
+async def _next(updates: AsyncIterator[Update]) -> Update | None:
+    return await anext(updates, None)
