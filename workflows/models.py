@@ -1,5 +1,5 @@
-"""What workers declare: workflows; what executions checkpoint: steps; what they tell: log lines, progress; what starts
-them in time: schedules."""
+"""What workers declare: workflows; what executions checkpoint: steps; what they tell: log lines and progress; what
+starts them in time: schedules."""
 
 from __future__ import annotations
 
