@@ -22,10 +22,10 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from . import keys, limits, words
-from .access import Action, may
-from .admin_forms import NewKeyForm, QueueForm, QueueRowForm
-from .models import ApiKey, Change, Execution, Queue, Status, Worker
+from . import grants, keys, limits, words
+from .access import Action, may, sight
+from .admin_forms import GrantForm, NewKeyForm, QueueForm, QueueRowForm
+from .models import ApiKey, Change, Execution, Grant, PersonChange, Queue, Status, Worker
 
 # Generic for the type checker only.
 if TYPE_CHECKING:
@@ -36,12 +36,16 @@ if TYPE_CHECKING:
     _ChangeInline = admin.TabularInline[Change, Queue]
     _ChangeFormSet = BaseInlineFormSet[Change, Queue, Any]
     _UserAdmin = UserAdmin[User]
+    _GrantAdmin = admin.ModelAdmin[Grant]
+    _PersonChangeAdmin = admin.ModelAdmin[PersonChange]
     _Paginator = Paginator[Any]
 else:
     _QueueAdmin = _ExecutionAdmin = _WorkerAdmin = _ApiKeyAdmin = admin.ModelAdmin
+    _GrantAdmin = _PersonChangeAdmin = admin.ModelAdmin
     _ChangeInline, _ChangeFormSet = admin.TabularInline, BaseInlineFormSet
     _UserAdmin, _Paginator = UserAdmin, Paginator
 
+ADMIN = Change.Through.ADMIN
 COUNT_CAP = 10_000
 MOST_CHANGES = 50
 MOST_FILTERED = 100  # queues offered as a filter
@@ -54,10 +58,14 @@ admin.site.index_title = "Limits, keys and people"
 
 
 class _Guarded:
-    """Access by role. `adds` and `changes` name what the page offers at all."""
+    """Access by role and grants, from `queues.access`. `adds` and `changes` name what the page offers at all.
+
+    What is about a queue is there only for those who may `action` on it: `of_queues` is the way to the queue.
+    """
 
     action = Action.LIMIT
     adds = changes = deletes = False
+    of_queues = ""
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return may(request.user, self.action)
@@ -73,6 +81,11 @@ class _Guarded:
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.deletes and may(request.user, self.action)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        found: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc]
+        mine = sight(request.user, self.action).queue_ids() if self.of_queues else None
+        return found if mine is None else found.filter(**{f"{self.of_queues}__in": mine}).distinct()
 
 
 # -- queues ----------------------------------------------------------------------------------------
@@ -95,6 +108,7 @@ class ChangeInline(_Guarded, _ChangeInline):
 @admin.register(Queue)
 class QueueAdmin(_Guarded, _QueueAdmin):
     changes = True
+    of_queues = "id"
     form = QueueForm
     inlines = (ChangeInline,)
     list_display = ("name", "effective", "declared", "override_limit", "override", "pause")
@@ -205,7 +219,10 @@ class _InQueue(admin.SimpleListFilter):
     title, parameter_name = "queue", "queue"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        names = list(Queue.objects.values_list("name", flat=True)[:MOST_FILTERED])
+        where = sight(request.user, Action.LIMIT)
+        names = [name for name in Queue.objects.values_list("name", flat=True) if where.covers(name)][
+            :MOST_FILTERED
+        ]
         chosen = self.value_of(request)
         return [(name, name) for name in sorted({*names, *([chosen] if chosen else [])})]
 
@@ -228,6 +245,7 @@ class _WithStatus(admin.SimpleListFilter):
 
 @admin.register(Execution)
 class ExecutionAdmin(_Guarded, _ExecutionAdmin):
+    of_queues = "queue"
     list_display = ("id", "workflow", "queue", "status", "attempt", "enqueued_at", "finished_at")
     list_select_related = ("queue",)
     list_filter = (_WithStatus, _InQueue)
@@ -273,6 +291,7 @@ class ExecutionAdmin(_Guarded, _ExecutionAdmin):
 
 @admin.register(Worker)
 class WorkerAdmin(_Guarded, _WorkerAdmin):
+    of_queues = "registrations__queue"
     list_display = ("name", "host", "pid", "state", "max_concurrent", "key_name", "registered_at", "lease_until")
     list_filter = ("state",)
     search_fields = ("name", "host")
@@ -353,17 +372,126 @@ class _People(_Guarded):
 
 
 class PersonAdmin(_People, _UserAdmin):
-    pass
+    """Only superusers make superusers or touch them. Django's own permissions count nowhere here."""
+
+    filter_horizontal = ("groups",)
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Personal", {"fields": ("first_name", "last_name", "email")}),
+        ("May", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("last_login", "date_joined", *(() if _is_superuser(request) else ("is_superuser",)))
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        # Deleting by the dozen would not ask about each.
+        return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        user: User = form.instance
+        before = set(user.groups.all())
+        super().save_related(request, form, formsets, change)
+        after = set(user.groups.all())
+        for group, gone in [(group, True) for group in before - after] + [
+            (group, False) for group in after - before
+        ]:
+            kind = PersonChange.Kind.ROLE if grants.is_role(group) else PersonChange.Kind.TEAM
+            said = ("member", "") if gone else ("", "member")
+            grants.note(kind, user, *said, by=request.user, through=ADMIN, subject=group.name)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        for name in ("is_active", "is_staff", "is_superuser"):
+            if change and name in form.changed_data:
+                before, after = str(form.initial[name]).lower(), str(form.cleaned_data[name]).lower()
+                said = PersonChange.Kind.ACCOUNT, obj, before, after
+                grants.note(*said, by=request.user, through=ADMIN, subject=name.removeprefix("is_"))
+        if not change:
+            grants.note(PersonChange.Kind.ACCOUNT, obj, "", "made", by=request.user, through=ADMIN)
+        super().save_model(request, obj, form, change)
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        grants.note(PersonChange.Kind.ACCOUNT, obj, "there", "deleted", by=request.user, through=ADMIN)
+        super().delete_model(request, obj)
 
 
-class RoleAdmin(_People, GroupAdmin):
-    adds = deletes = False  # the roles are fixed
+class TeamAdmin(_People, GroupAdmin):
+    """Groups: the three roles, which stay as they are, and teams for grants."""
+
+    fields = ("name",)
+    list_display = ("name", "kind")
+
+    @admin.display(description="kind")
+    def kind(self, group: Group) -> str:
+        return "role" if grants.is_role(group) else "team"
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return super().has_change_permission(request, obj) and not (obj and grants.is_role(obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and not (obj and grants.is_role(obj))
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
+
+    def save_model(self, request: HttpRequest, obj: Group, form: Any, change: bool) -> None:
+        before = form.initial.get("name", "") if change else ""
+        super().save_model(request, obj, form, change)
+        if before != obj.name:
+            grants.note(PersonChange.Kind.TEAM, obj, before, obj.name, by=request.user, through=ADMIN)
+
+    def delete_model(self, request: HttpRequest, obj: Group) -> None:
+        grants.note(PersonChange.Kind.TEAM, obj, obj.name, "deleted", by=request.user, through=ADMIN)
+        super().delete_model(request, obj)
+
+
+@admin.register(Grant)
+class GrantAdmin(_People, _GrantAdmin):
+    list_display = ("pattern", "level", "user", "group", "granted_by", "granted_at")
+    list_filter = ("level",)
+    search_fields = ("pattern", "user__username", "group__name")
+    form = GrantForm
+    actions = None
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Grant | None = None) -> tuple[str, ...]:
+        return ("user", "group", "pattern") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Grant, form: Any, change: bool) -> None:
+        made = grants.give(to=obj.to, pattern=obj.pattern, level=obj.level, by=request.user, through=ADMIN)
+        obj.pk = made.pk
+
+    def delete_model(self, request: HttpRequest, obj: Grant) -> None:
+        grants.take(obj, by=request.user, through=ADMIN)
+
+
+@admin.register(PersonChange)
+class PersonChangeAdmin(_Guarded, _PersonChangeAdmin):
+    action = Action.PEOPLE
+    list_display = ("at", "actor", "about", "kind", "subject", "before", "after", "through")
+    list_filter = ("kind", "through")
+    search_fields = ("about", "actor", "subject")
+    actions = None
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return bool(request.user.is_superuser)
+
+
+def _may_touch(request: HttpRequest, obj: User | None) -> bool:
+    return obj is None or _is_superuser(request) or not obj.is_superuser
 
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
 admin.site.register(User, PersonAdmin)
-admin.site.register(Group, RoleAdmin)
+admin.site.register(Group, TeamAdmin)
 
 
 def _name(request: HttpRequest) -> str:

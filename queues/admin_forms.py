@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.contrib.admin.widgets import AdminSplitDateTime
+from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from .keys import pattern_problem
-from .models import ApiKey, Queue
+from .access import Role
+from .models import ApiKey, Grant, Queue
+from .names import pattern_problem
 from .requests import MAX_LIMIT
 
 # Generic for the type checker only.
 if TYPE_CHECKING:
     _QueueModelForm = forms.ModelForm[Queue]
     _KeyModelForm = forms.ModelForm[ApiKey]
+    _GrantModelForm = forms.ModelForm[Grant]
 else:
-    _QueueModelForm = _KeyModelForm = forms.ModelForm
+    _QueueModelForm = _KeyModelForm = _GrantModelForm = forms.ModelForm
 
 NOTHING_STARTS = "0 means that nothing starts."
 EMPTY = "Empty: no override, the declared limit counts."
@@ -172,3 +175,30 @@ class NewKeyForm(_KeyModelForm):
         if problem := next(filter(None, map(pattern_problem, patterns)), None):
             raise forms.ValidationError(problem)
         return patterns
+
+
+# -- grants ----------------------------------------------------------------------------------------
+
+
+class GrantForm(_GrantModelForm):
+    class Meta:
+        model = Grant
+        fields = ("user", "group", "pattern", "level")
+        help_texts = {"pattern": "A queue name in which * stands for any characters: billing/*."}  # noqa: RUF012
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "group" in self.fields:
+            cast("Any", self.fields["group"]).queryset = Group.objects.exclude(name__in=list(Role))
+
+    def clean(self) -> dict[str, Any]:
+        data = cast("dict[str, Any]", super().clean())
+        if "user" in self.fields and bool(data.get("user")) is bool(data.get("group")):
+            raise forms.ValidationError("Choose a person or a team, not both.")
+        return data
+
+    def clean_pattern(self) -> str:
+        pattern: str = self.cleaned_data["pattern"]
+        if problem := pattern_problem(pattern):
+            raise forms.ValidationError(problem)
+        return pattern

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from . import limits
+from .access import Sight
 from .models import Change, Queue
 
 MOST_QUEUES = 10_000
@@ -31,28 +32,36 @@ class Outcome:
 
 
 def pause(
-    seen: Iterable[Seen], *, reason: str, actor: str, through: Change.Through, until: dt.datetime | None = None
+    seen: Iterable[Seen],
+    *,
+    where: Sight,
+    reason: str,
+    actor: str,
+    through: Change.Through,
+    until: dt.datetime | None = None,
 ) -> Outcome:
-    """Raises `BadLimit` when the end makes no sense. Those that changed since they were seen are left alone."""
+    """Raises `BadLimit` when the end makes no sense. Those that changed since they were seen are left alone, and
+    those that are not in `where` the actor may pause are as good as not there."""
 
     def one(name: str, version: int) -> None:
         limits.pause(
             queue=name, reason=reason, actor=actor, through=through, until=until, expected_version=version
         )
 
-    return _each(seen, one)
+    return _each(seen, where, one)
 
 
-def resume(seen: Iterable[Seen], *, reason: str, actor: str, through: Change.Through) -> Outcome:
+def resume(seen: Iterable[Seen], *, where: Sight, reason: str, actor: str, through: Change.Through) -> Outcome:
     def one(name: str, version: int) -> None:
         limits.resume(queue=name, reason=reason, actor=actor, through=through, expected_version=version)
 
-    return _each(seen, one)
+    return _each(seen, where, one)
 
 
-def _each(seen: Iterable[Seen], one: Callable[[str, int], None]) -> Outcome:
+def _each(seen: Iterable[Seen], where: Sight, one: Callable[[str, int], None]) -> Outcome:
     wanted = sorted(seen, key=lambda queue: queue.id)
-    names = dict(Queue.objects.filter(id__in=[queue.id for queue in wanted]).values_list("id", "name"))
+    rows = Queue.objects.filter(id__in=[queue.id for queue in wanted]).values_list("id", "name")
+    names = {id: name for id, name in rows if where.covers(name)}
     outcome = Outcome()
     for queue in wanted:
         try:

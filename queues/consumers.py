@@ -22,7 +22,7 @@ from django.contrib.sessions.models import Session
 from django.db import DatabaseError
 from django.utils import timezone
 
-from .access import Action, may, may_watch
+from .access import EVERYWHERE, Sight, sights
 from .live import Ids, Sampler, Watcher, get_sampler
 
 CHECK_EVERY = 30.0  # seconds; a person who signed out is gone within a minute
@@ -32,7 +32,9 @@ MOST_PER_SECOND, BURST = 8.0, 16.0
 MOST_SHOWN = 200  # queues on one list
 
 # Close codes. The page reloads on the first two: then signing in, or the reason, is what it shows.
-SIGNED_OUT, NO_ROLE, TOO_MANY, TOO_SLOW, TOO_BIG, TOO_OFTEN, GOING = 4401, 4403, 4429, 4408, 1009, 1008, 4012
+SIGNED_OUT, NO_ROLE, TOO_MANY, TOO_SLOW, TOO_BIG, TOO_OFTEN = 4401, 4403, 4429, 4408, 1009, 1008
+# The page comes back, and looks again at what it may see.
+GOING, OTHER_RIGHTS = 4012, 4013
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
 
     watcher: Watcher | None = None
     writer: asyncio.Task[None] | None = None
+    sight: Sight = EVERYWHERE
 
     async def connect(self) -> None:
         if not _origin(self.scope):
@@ -69,7 +72,8 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
         user = self.scope.get("user")
         if not (user and user.is_authenticated):
             return SIGNED_OUT
-        if not await database_sync_to_async(may_watch)(user):
+        self.sight = await database_sync_to_async(_sight_of)(user.pk)
+        if self.sight.nowhere:
             return NO_ROLE
         return TOO_MANY if sockets.of_person(user.pk) >= MOST_SOCKETS else None
 
@@ -105,7 +109,7 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
     def _watch(self, queue: str | None, ids: Ids | None) -> None:
         self._leave()
         sampler = self._sampler()
-        self.watcher = Watcher(self._send_text, queue=queue, ids=ids, stats=sampler.stats)
+        self.watcher = Watcher(self._send_text, queue=queue, ids=ids, sight=self.sight, stats=sampler.stats)
         self.writer = asyncio.create_task(self.watcher.write())
         sampler.join(self.watcher)
 
@@ -192,10 +196,12 @@ class Sockets(set[LiveConsumer]):
         """Closes the sockets of those who may not watch any more, or who have stopped reading."""
         all_of_them = [(consumer, consumer.identity) for consumer in self]
         # Not plain sync_to_async: that would keep a connection for ever, also one that the database has ended.
-        codes = await database_sync_to_async(refusals)([identity for _, identity in all_of_them])
+        codes, seen = await database_sync_to_async(_look_up)([identity for _, identity in all_of_them])
         for consumer, identity in all_of_them:
             if code := codes.get(identity):
                 await consumer.close(code)
+            elif seen[identity.user_id] != consumer.sight:
+                await consumer.close(OTHER_RIGHTS)
             elif consumer.watcher and not consumer.watcher.reads():
                 await consumer.close(TOO_SLOW)
 
@@ -213,19 +219,23 @@ class Sockets(set[LiveConsumer]):
                 log.warning("could not check who may watch: %s", error)
 
 
-def refusals(identities: list[_Identity]) -> dict[_Identity, int]:
-    """Close codes for those who may not stay. A few queries, however many sockets there are."""
+def _look_up(identities: list[_Identity]) -> tuple[dict[_Identity, int], dict[Any, Sight]]:
+    """Close codes for those who may not stay, and what each person may see. A few queries for all."""
     users = {user.pk: user for user in get_user_model().objects.filter(pk__in={i.user_id for i in identities})}
-    allowed = {pk for pk, user in users.items() if may(user, Action.SEE)}
+    seen = sights(users)
     alive = _living_sessions({identity.session_key for identity in identities})
     found = {}
     for identity in identities:
         user = users.get(identity.user_id)
         if not _signed_in(identity, user, alive):
             found[identity] = SIGNED_OUT
-        elif identity.user_id not in allowed:
+        elif seen[identity.user_id].nowhere:
             found[identity] = NO_ROLE
-    return found
+    return found, seen
+
+
+def _sight_of(user_id: Any) -> Sight:
+    return sights([user_id]).get(user_id, Sight(()))
 
 
 def _signed_in(identity: _Identity, user: Any, alive: set[str]) -> bool:

@@ -13,6 +13,8 @@ from django.utils import timezone
 from . import bulk, words
 from .access import Role
 from .gauges import Gauge
+from .models import Grant
+from .names import pattern_problem
 from .requests import MAX_LIMIT
 
 LASTS = (
@@ -115,7 +117,11 @@ class ManyResumeForm(_Many, ResumeForm):
 
 class InviteForm(forms.Form):
     username = forms.CharField(max_length=150, validators=[get_user_model().username_validator])
-    role = forms.ChoiceField(choices=[(role.value, role.value) for role in Role], initial=Role.VIEWER.value)
+    role = forms.ChoiceField(
+        choices=[*((role.value, role.value) for role in Role), ("", "no role, only grants")],
+        initial=Role.VIEWER.value,
+        required=False,
+    )
 
     def clean_username(self) -> str:
         name: str = self.cleaned_data["username"]
@@ -126,6 +132,19 @@ class InviteForm(forms.Form):
 
 class RoleForm(forms.Form):
     role = forms.ChoiceField(choices=[(role.value, role.value) for role in Role])
+
+
+class GrantForm(forms.Form):
+    pattern = forms.CharField(
+        max_length=200, error_messages={"required": "Which queues? A name, or a pattern such as billing/*."}
+    )
+    level = forms.ChoiceField(choices=Grant.Level.choices, initial=Grant.Level.SEE.value)
+
+    def clean_pattern(self) -> str:
+        pattern: str = self.cleaned_data["pattern"]
+        if problem := pattern_problem(pattern):
+            raise forms.ValidationError(problem)
+        return pattern
 
 
 # -- what will happen ------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ STATE_COLOURS = {
     "at limit": "amber",
     "backlogged": "amber",
     "paused": "violet",
+    "draining": "violet",
+    "drained": "violet",
     "no worker": "red",
     "blocked": "red",
     "active": "blue",
@@ -87,7 +89,7 @@ def render_tiles(gauges: Sequence[Gauge], totals: Totals) -> dict[str, SafeStrin
         "tile-failed": _tile(
             f"{totals.failed:,}", _share(totals), "red" if totals.failed > FAILING * totals.finished else ""
         ),
-        "tile-workers": _tile(f"{totals.workers:,}", _free(totals, held)),
+        "tile-workers": _tile(f"{totals.workers:,}", _free(totals)),
     }
 
 
@@ -95,7 +97,7 @@ def render_tiles(gauges: Sequence[Gauge], totals: Totals) -> dict[str, SafeStrin
 
 
 def source(gauge: Gauge) -> SafeString:
-    """Where the limit comes from; when the queue is paused, who paused it and why."""
+    """Where the limit comes from; when the queue is paused or drains, who wanted it and why."""
     if gauge.paused:
         return format_html(
             "paused by {}{}{}",
@@ -103,6 +105,8 @@ def source(gauge: Gauge) -> SafeString:
             _because(gauge.paused_reason),
             _until("resumes", gauge.paused_until),
         )
+    if gauge.draining:
+        return format_html("drained by {}{}", gauge.drain_by, _because(gauge.drain_reason))
     if gauge.overridden:
         return format_html(
             "<span{}>override {} → <b>{}</b> by {}{}</span>",
@@ -277,10 +281,13 @@ def _share(totals: Totals) -> str:
     return f"{100 * totals.failed / totals.finished:.2g} % of {totals.finished:,}"
 
 
-def _free(totals: Totals, held: int) -> str:
+def _free(totals: Totals) -> str:
     if not totals.workers:
         return "none is alive"
-    return f"{max(0, totals.capacity - held):,} of {totals.capacity:,} slots free"
+    if totals.draining == totals.workers:
+        return "draining: none takes work"
+    draining = f", {totals.draining:,} draining" if totals.draining else ""
+    return f"{totals.free:,} of {totals.capacity:,} slots free{draining}"
 
 
 def _more(gauges: Iterable[Gauge]) -> str:

@@ -11,6 +11,7 @@ import datetime as dt
 import enum
 import threading
 import time
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from django.db import connection, transaction
 from psycopg import AsyncConnection
 
+from .access import Sight
 from .engine.statements import statement
 from .reads import Totals
 
@@ -45,6 +47,8 @@ class State(enum.StrEnum):
     PAUSED = "paused"
     NO_WORKER = "no worker"
     BLOCKED = "blocked"  # the limit is 0, and work waits
+    DRAINING = "draining"  # refuses what is new, and something is left
+    DRAINED = "drained"  # refuses what is new, and nothing is left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,10 @@ class Gauge:
     version: int
     disagree: bool  # workers declare different limits
     last_claimed_at: dt.datetime | None
+    draining: bool = False
+    drain_by: str = ""
+    drain_reason: str = ""
+    drain_at: dt.datetime | None = None
 
     @property
     def held(self) -> int:
@@ -92,6 +100,37 @@ class Survey:
     gauges: list[Gauge]
     totals: Totals
     at: dt.datetime
+    details: Details | None = None
+
+    def seen_by(self, sight: Sight) -> Survey:
+        """What somebody sees who sees only some queues: nothing of the others is in it, not even in the sums."""
+        if sight.everywhere:
+            return self
+        mine = [gauge for gauge in self.gauges if sight.covers(gauge.name)]
+        totals = (self.details or Details()).totals({gauge.id for gauge in mine})
+        return Survey(gauges=mine, totals=totals, at=self.at, details=self.details)
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What sums over some of the queues are made of. Read only when somebody does not see all of them."""
+
+    hour: dict[int, tuple[int, int]] = field(default_factory=dict)  # queue → finished and failed, last hour
+    fleet: Rows = ()  # worker, whether it takes work, how many at once, how many it runs, queue ids
+
+    def totals(self, ids: set[int]) -> Totals:
+        workers = [
+            (takes, most, busy) for _, takes, most, busy, serves in self.fleet if not ids.isdisjoint(serves)
+        ]
+        counts = [self.hour[id] for id in ids if id in self.hour]
+        return Totals(
+            finished=sum(finished for finished, _ in counts),
+            failed=sum(failed for _, failed in counts),
+            workers=len(workers),
+            draining=sum(not takes for takes, _, _ in workers),
+            capacity=sum(most for takes, most, _ in workers if takes),
+            free=sum(max(0, most - busy) for takes, most, busy in workers if takes),
+        )
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -106,9 +145,19 @@ def of_queue(name: str) -> Gauge | None:
     return next((gauge for gauge in snapshot() if gauge.name == name), None)
 
 
+def survey_for(sight: Sight) -> Survey:
+    """One look at what somebody sees, on Django's connection."""
+    if sight.everywhere:
+        return survey()
+    memory = _shared or Memory()
+    memory.detailed = True
+    return survey(memory).seen_by(sight)
+
+
 def survey(memory: Memory | None = None) -> Survey:
     """One look at everything, on Django's connection. Without a memory the hour before is read, too."""
     memory = memory or _shared or Memory()
+    fleet: Rows = ()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(PLANNING)
         cursor.execute(statement("gauges_now"))
@@ -120,11 +169,15 @@ def survey(memory: Memory | None = None) -> Survey:
         if reading.slow:
             cursor.execute(statement("gauges_slow"), {"capped": _capped(now)})
             memory.learn_slow(at, cursor.fetchall())
-    return _survey(now, at, memory)
+        if memory.detailed:
+            cursor.execute(statement("gauges_fleet"))
+            fleet = cursor.fetchall()
+    return _survey(now, at, memory, fleet)
 
 
 async def survey_async(conn: AsyncConnection[Any], memory: Memory) -> Survey:
-    """The same on a connection of the engine's pool. Three or four statements, however many watch."""
+    """The same on a connection of the engine's pool. Three to five statements, however many watch."""
+    fleet: Rows = ()
     async with conn.transaction():
         await conn.execute(PLANNING, prepare=False)
         now = await (await conn.execute(statement("gauges_now"))).fetchall()
@@ -135,7 +188,9 @@ async def survey_async(conn: AsyncConnection[Any], memory: Memory) -> Survey:
         if reading.slow:
             cursor = await conn.execute(statement("gauges_slow"), {"capped": _capped(now)})
             memory.learn_slow(at, await cursor.fetchall())
-    return _survey(now, at, memory)
+        if memory.detailed:
+            fleet = await (await conn.execute(statement("gauges_fleet"))).fetchall()
+    return _survey(now, at, memory, fleet)
 
 
 def share(memory: Memory | None, looked: Survey | None = None) -> None:
@@ -154,17 +209,30 @@ def last_look() -> Survey | None:
 
 
 def state_of(
-    *, paused: bool, limit: int | None, held: int, waiting: int, workers: int, oldest_wait: float | None
+    *,
+    paused: bool,
+    limit: int | None,
+    held: int,
+    waiting: int,
+    workers: int,
+    oldest_wait: float | None,
+    draining: bool = False,
+    left: int = 0,
 ) -> State:
-    """The one word for a queue, by what a claim would decide: pause, limit and holders in that order."""
+    """The one word for a queue, by what a claim would decide: pause, limit and holders in that order.
+
+    `left` is what a draining queue has still to finish, what is scheduled for later among it.
+    """
     if paused:
         return State.PAUSED
+    if waiting and limit == 0:
+        return State.BLOCKED
+    if waiting and not workers:
+        return State.NO_WORKER
+    if draining:
+        return State.DRAINING if left else State.DRAINED
     if not waiting:
         return State.ACTIVE if held else State.IDLE
-    if limit == 0:
-        return State.BLOCKED
-    if not workers:
-        return State.NO_WORKER
     if oldest_wait is not None and oldest_wait > BACKLOGGED_AFTER:
         return State.BACKLOGGED
     if limit is not None and held >= limit:
@@ -173,7 +241,9 @@ def state_of(
 
 
 def needs_attention(gauge: Gauge) -> bool:
-    """Whether somebody should look: work waits for a person, for a worker, or for more than a minute."""
+    """Whether somebody should look: work is refused, or waits for a person, a worker or more than a minute."""
+    if gauge.draining:
+        return True
     if gauge.state is State.PAUSED:
         return gauge.waiting > 0
     return gauge.state in (State.BACKLOGGED, State.BLOCKED, State.NO_WORKER)
@@ -202,6 +272,8 @@ class Memory:
     """
 
     span: int = HOUR_BUCKETS
+    detailed: bool = False  # also keep the hour by queue, from the next look on
+    _by_queue: _Hours | None = None
     _finished: dict[int, dict[int, int]] = field(default_factory=dict)  # bucket → queue → finished
     _hour: dict[int, tuple[int, int]] = field(default_factory=dict)  # bucket → finished, failed
     _read_at: float | None = None
@@ -215,8 +287,13 @@ class Memory:
         slow = self._slow_at is None or now - self._slow_at >= SLOW_SECONDS
         oldest = _bucket(now) - self.span + 1
         first = oldest
-        if self._read_at is not None:
+        if self.detailed and self._by_queue is None:
+            self._by_queue = _Hours()
+        elif self._read_at is not None:
             first = max(oldest, _bucket(self._read_at - (VERY_LATE if slow else LATE)))
+        if self._by_queue:  # before new counts take the places of old ones
+            with self._lock:
+                self._by_queue.forget(_bucket(now) - HOUR_BUCKETS)
         return Reading(since=float(first * BUCKET), slow=slow)
 
     def learn_finished(self, reading: Reading, rows: Rows) -> None:
@@ -226,6 +303,8 @@ class Memory:
             for kept in (self._finished, self._hour):
                 for bucket in [bucket for bucket in kept if bucket >= first]:
                     del kept[bucket]
+            if self._by_queue:
+                self._by_queue.learn(first, rows)
             for queue_id, bucket, finished, failed in rows:
                 self._finished.setdefault(bucket, {})[queue_id] = finished
                 done, lost = self._hour.get(bucket, (0, 0))
@@ -253,6 +332,11 @@ class Memory:
                     sparks[queue_id][place] = count
             return sparks, sum(d for d, _ in self._hour.values()), sum(f for _, f in self._hour.values())
 
+    def hour_by_queue(self) -> dict[int, tuple[int, int]]:
+        """Finished and failed within the hour, as `detailed` asks for."""
+        with self._lock:
+            return self._by_queue.sums() if self._by_queue else {}
+
     def waiting(self, queue_id: int, counted: int) -> int:
         return max(self._exact.get(queue_id, 0), COUNT_CAP) if counted > COUNT_CAP else counted
 
@@ -266,6 +350,46 @@ class Memory:
             del self._hour[bucket]
 
 
+@dataclass(slots=True)
+class _Hours:
+    """What each queue finished and failed, by buckets in rings: 3 KB a queue, a thirtieth of what dicts take."""
+
+    _rings: dict[int, tuple[array[int], array[int]]] = field(default_factory=dict)
+    _sums: dict[int, list[int]] = field(default_factory=dict)
+    _from: int | None = None  # the oldest bucket that may hold anything
+    _to: int = 0  # the newest
+
+    def learn(self, first: int, rows: Rows) -> None:
+        self._clear(first, self._to)
+        for queue_id, bucket, finished, failed in rows:
+            if queue_id not in self._rings:
+                zeros = bytes(4 * HOUR_BUCKETS)
+                self._rings[queue_id] = array("I", zeros), array("I", zeros)
+                self._sums[queue_id] = [0, 0]
+            for n, count in enumerate((finished, failed)):
+                self._rings[queue_id][n][bucket % HOUR_BUCKETS] = count
+                self._sums[queue_id][n] += count
+            self._to = max(self._to, bucket)
+        self._from = first if self._from is None else min(self._from, first)
+
+    def forget(self, last: int) -> None:
+        """All up to and including this bucket."""
+        if self._from is not None and self._from <= last:
+            self._clear(self._from, last)
+            self._from = last + 1
+
+    def sums(self) -> dict[int, tuple[int, int]]:
+        return {queue_id: (finished, failed) for queue_id, (finished, failed) in self._sums.items()}
+
+    def _clear(self, first: int, last: int) -> None:
+        for bucket in range(max(first, last - HOUR_BUCKETS + 1), last + 1):
+            place = bucket % HOUR_BUCKETS
+            for queue_id, rings in self._rings.items():
+                for n, ring in enumerate(rings):
+                    self._sums[queue_id][n] -= ring[place]
+                    ring[place] = 0
+
+
 _shared: Memory | None = None
 _last: tuple[Survey, float] | None = None  # and when, on the monotonic clock
 
@@ -275,19 +399,22 @@ _last: tuple[Survey, float] | None = None  # and when, on the monotonic clock
 _NO_SPARK = (0,) * BUCKETS
 
 
-def _survey(rows: Rows, at: dt.datetime, memory: Memory) -> Survey:
+def _survey(rows: Rows, at: dt.datetime, memory: Memory, fleet: Rows) -> Survey:
     sparks, finished, failed = memory.read(at)
     gauges = [_gauge(row, at, memory, sparks.get(row[0])) for row in rows if row[0] is not None]
-    workers, capacity = rows[0][22], rows[0][23]
-    totals = Totals(failed=failed, finished=finished, workers=workers, capacity=int(capacity))
-    return Survey(gauges=gauges, totals=totals, at=at)
+    workers, draining, capacity, free = map(int, rows[0][-5:-1])
+    totals = Totals(
+        failed=failed, finished=finished, workers=workers, capacity=capacity, free=free, draining=draining
+    )
+    details = Details(memory.hour_by_queue(), fleet) if memory.detailed else None
+    return Survey(gauges=gauges, totals=totals, at=at, details=details)
 
 
 def _gauge(row: tuple[Any, ...], at: dt.datetime, memory: Memory, spark: list[int] | None) -> Gauge:
     (
         queue_id, name, limit, declared_limit, overridden, override_by, override_reason, override_until,
         declared_by, paused, paused_by, paused_reason, paused_at, paused_until, version, disagree, running,
-        cancelling, last_claimed_at, counted, oldest_at, workers, *_,
+        cancelling, last_claimed_at, counted, oldest_at, workers, draining, drain_by, drain_reason, drain_at, *_,
     ) = row  # fmt: skip
     oldest_wait = max(0.0, (at - oldest_at).total_seconds()) if oldest_at else None
     return Gauge(
@@ -321,10 +448,16 @@ def _gauge(row: tuple[Any, ...], at: dt.datetime, memory: Memory, spark: list[in
             waiting=counted,
             workers=workers,
             oldest_wait=oldest_wait,
+            draining=draining,
+            left=running + cancelling + counted + memory.scheduled(queue_id),
         ),
         version=version,
         disagree=disagree,
         last_claimed_at=last_claimed_at,
+        draining=draining,
+        drain_by=drain_by,
+        drain_reason=drain_reason,
+        drain_at=drain_at,
     )
 
 
@@ -341,7 +474,7 @@ def _bucket(seconds: float) -> int:
 
 
 def _moment(rows: Rows) -> dt.datetime:
-    moment: dt.datetime = rows[0][24]
+    moment: dt.datetime = rows[0][-1]
     return moment
 
 

@@ -14,7 +14,6 @@ import secrets
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -25,9 +24,11 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from . import local_mode
+from .access import covers
 from .engine import get_engine
 from .engine.statements import statement
 from .models import ApiKey, Worker
+from .names import pattern_problem
 from .problems import Forbidden, Unauthorized
 
 KEPT_SECONDS = 3.0
@@ -36,7 +37,6 @@ MAX_KEPT = 1_000
 
 log = structlog.get_logger(__name__)
 _KEY = re.compile(r"polos_([0-9a-f]{16})_([0-9a-f]{64})([0-9a-f]{8})")
-_PATTERN = re.compile(r"[A-Za-z0-9_.:@~*/-]{1,200}")
 
 
 # -- what a caller may do ----------------------------------------------------------------------------
@@ -56,7 +56,7 @@ class Principal:
         return "local mode" if self.local else f"key {self.name}"
 
     def reaches(self, queue: str) -> bool:
-        return not self.patterns or _compiled(self.patterns).fullmatch(queue) is not None
+        return not self.patterns or covers(self.patterns, queue)
 
     def may_enqueue(self, queue: str) -> bool:
         return self.scope != ApiKey.Scope.WORK and self.reaches(queue)
@@ -73,22 +73,11 @@ class Principal:
             raise Forbidden(f"This API key is for “{ApiKey.Scope(self.scope).label}”. Use another key for this.")
 
 
-@lru_cache(maxsize=MAX_KEPT)
-def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(re.escape(pattern).replace(r"\*", ".*") for pattern in patterns))
-
-
 # -- making and revoking ---------------------------------------------------------------------------
 
 
 class BadKey(ValueError):
     """Why a key cannot be made."""
-
-
-def pattern_problem(pattern: object) -> str | None:
-    if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):
-        return f"{pattern!r} is not a pattern: a queue name in which * stands for any characters, e.g. billing/*"
-    return None
 
 
 def create_key(

@@ -33,6 +33,7 @@ import psycopg
 from prometheus_client import Histogram
 
 from . import fragments, gauges, sentences
+from .access import EVERYWHERE, Sight
 from .engine import EngineUnavailable, get_engine
 from .gauges import Gauge, Memory, Survey
 from .violations import count_violations
@@ -56,7 +57,7 @@ delay_seconds = Histogram(
 
 Ids = frozenset[int]
 Send = Callable[[str], Awaitable[None]]
-Read = Callable[[], Awaitable[Survey]]
+Read = Callable[[bool], Awaitable[Survey]]  # whether sums over some of the queues are needed
 
 
 # -- what is handed out ----------------------------------------------------------------------------
@@ -105,8 +106,15 @@ class Watcher:
     """One open page: what it looks at, and the latest that it has not been sent. `write` is its writer task."""
 
     def __init__(
-        self, send: Send, *, queue: str | None = None, ids: Ids | None = None, stats: Stats | None = None
+        self,
+        send: Send,
+        *,
+        queue: str | None = None,
+        ids: Ids | None = None,
+        sight: Sight = EVERYWHERE,
+        stats: Stats | None = None,
     ) -> None:
+        self.sight = sight  # what this person may see, whatever the page says that it shows
         self.queue = queue  # name; None: the list
         self.ids = ids  # of the queues that the list shows; None: all of them
         self.fresh = True  # has had no frame yet, so the next one is complete
@@ -268,7 +276,7 @@ class Sampler:
         # Who is told everything about what: only what they asked for before this look began.
         asked = {watcher: watcher.owed for watcher in self._watchers}
         try:
-            survey = await self._read()
+            survey = await self._read(any(not watcher.sight.everywhere for watcher in self._watchers))
         except (EngineUnavailable, psycopg.Error, OSError) as error:
             self._touched |= touched
             self._say_away(error)
@@ -296,18 +304,19 @@ class Sampler:
 
     def _publish(self, survey: Survey, since: float, touched: set[int], asked: dict[Watcher, Ids]) -> None:
         self.version += 1
-        news = self._seen.learn(survey, self._watched())
+        news = self._seen.learn(survey, self._watched(), {watcher.sight for watcher in self._watchers})
         ready = self._watchers & asked.keys()
         fresh = {watcher for watcher in ready if watcher.fresh}
         self._greet(fresh, since)
-        frames: dict[tuple[Ids | None, Ids], Frame] = {}
+        frames: dict[tuple[Sight, Ids | None, Ids], Frame] = {}
         for watcher in ready - fresh:
             if watcher.queue is None:
                 self._tell_list(watcher, news, since, asked[watcher], frames)
                 continue
-            queue_id = self._seen.names.get(watcher.queue, 0)
+            queue_id = self._seen.id_of(watcher.queue, watcher.sight)
             parts = news.queues.get(queue_id, {})
-            frame = self._frame(parts, since) if parts or news.attention else None
+            attention = news.views[watcher.sight].attention
+            frame = self._frame(watcher.sight, parts, since) if parts or attention else None
             self._tell(watcher, frame, queue_id in touched or queue_id in news.moved)
 
     def _watched(self) -> Ids | None:
@@ -315,7 +324,7 @@ class Sampler:
         found: set[int] = set()
         for watcher in self._watchers:
             if watcher.queue is not None:
-                found.add(self._seen.names.get(watcher.queue, 0))
+                found.add(self._seen.id_of(watcher.queue, watcher.sight))
             elif watcher.ids is None:
                 return None
             else:
@@ -324,24 +333,29 @@ class Sampler:
 
     def _greet(self, fresh: set[Watcher], since: float) -> None:
         """Complete frames for those who have seen nothing yet, one for each thing that is watched."""
-        frames: dict[tuple[str | None, Ids | None], Frame] = {}
+        frames: dict[tuple[Sight, str | None, Ids | None], Frame] = {}
         for watcher in fresh:
             watcher.fresh, watcher.owed = False, frozenset()
-            key = watcher.queue, watcher.ids
+            key = watcher.sight, watcher.queue, watcher.ids
             if key not in frames:
-                frames[key] = self._frame(self._seen.everything(*key), since)
+                frames[key] = self._frame(watcher.sight, self._seen.everything(*key), since)
             watcher.offer(frames[key])
 
     def _tell_list(
-        self, watcher: Watcher, news: _News, since: float, asked: Ids, frames: dict[tuple[Ids | None, Ids], Frame]
+        self,
+        watcher: Watcher,
+        news: _News,
+        since: float,
+        asked: Ids,
+        frames: dict[tuple[Sight, Ids | None, Ids], Frame],
     ) -> None:
         """Lists that show the same share one frame."""
         owed = asked & watcher.owed
         watcher.owed -= owed
-        key = watcher.ids, owed
+        key = watcher.sight, watcher.ids, owed
         if key not in frames:
-            frames[key] = self._frame(self._seen.listed(news, *key), since)
-        self._tell(watcher, frames[key] if frames[key].parts else None, news.listing)
+            frames[key] = self._frame(watcher.sight, self._seen.listed(news, *key), since)
+        self._tell(watcher, frames[key] if frames[key].parts else None, news.views[watcher.sight].listing)
 
     def _tell(self, watcher: Watcher, frame: Frame | None, changed: bool) -> None:
         if frame is not None:
@@ -351,73 +365,92 @@ class Sampler:
         if changed:
             watcher.say_changed()
 
-    def _frame(self, parts: dict[str, str], since: float) -> Frame:
-        return Frame(self.version, since, self._seen.attention, parts)
+    def _frame(self, sight: Sight, parts: dict[str, str], since: float) -> Frame:
+        return Frame(self.version, since, self._seen.views[sight].attention, parts)
 
 
 @dataclass(frozen=True, slots=True)
-class _News:
+class _ViewNews:
+    """For those who see the same queues."""
+
     common: dict[str, str]  # tiles and counts that look different now
-    queues: dict[int, dict[str, str]]  # the same of the queues that somebody looks at, sentences among it
-    moved: set[int]  # in which more than time has passed
     listing: bool  # queues came or went, or their limit or pause was changed, or others need attention
     attention: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _News:
+    views: dict[Sight, _ViewNews]
+    queues: dict[int, dict[str, str]]  # what looks different of the queues that somebody looks at, sentences too
+    moved: set[int]  # in which more than time has passed
+
+
 @dataclass(slots=True)
-class _Seen:
-    """How everything was last time, and how what somebody looks at looked."""
+class _View:
+    """What is the same for all who see the same queues: sums, counts, and which queues there are."""
 
     attention: int = 0
-    names: dict[str, int] = field(default_factory=dict)
+    common: dict[str, str] = field(default_factory=dict)
+    order: object = None  # what the rows of the list and their default order depend on
+    ids: Ids | None = None  # None: all of them
+
+    def learn(self, sight: Sight, survey: Survey) -> _ViewNews:
+        mine = survey.seen_by(sight)
+        self.ids = None if sight.everywhere else frozenset(gauge.id for gauge in mine.gauges)
+        attention = gauges.attention(mine.gauges)
+        common: dict[str, str] = dict(fragments.render_tiles(mine.gauges, mine.totals))
+        common |= {"count-all": str(len(mine.gauges)), "count-attention": str(attention)}
+        order = [(gauge.id, gauge.version, gauges.needs_attention(gauge)) for gauge in mine.gauges]
+        news = _ViewNews(_difference(common, self.common), order != self.order, attention != self.attention)
+        self.attention, self.common, self.order = attention, common, order
+        return news
+
+
+@dataclass(slots=True)
+class _Seen:
+    """How everything was last time, and how what somebody looks at looked: the same to all who see it."""
+
+    views: dict[Sight, _View] = field(default_factory=dict)
+    _names: dict[str, int] = field(default_factory=dict)
     _survey: Survey | None = None
     _gauges: dict[int, Gauge] = field(default_factory=dict)
-    _common: dict[str, str] = field(default_factory=dict)
     _looks: dict[int, dict[str, str]] = field(default_factory=dict)
-    _order: object = None  # what the rows of the list and their default order depend on
 
-    def learn(self, survey: Survey, watched: Ids | None) -> _News:
+    def learn(self, survey: Survey, watched: Ids | None, sights: set[Sight]) -> _News:
         before, self._survey = self._gauges, survey
         self._gauges = {gauge.id: gauge for gauge in survey.gauges}
-        self.names = {gauge.name: gauge.id for gauge in survey.gauges}
+        self._names = {gauge.name: gauge.id for gauge in survey.gauges}
         different = [gauge for gauge in survey.gauges if not _same(gauge, before.get(gauge.id))]
-        order = [(gauge.id, gauge.version, gauges.needs_attention(gauge)) for gauge in survey.gauges]
-        attention = gauges.attention(survey.gauges)
-        news = _News(
-            common=self._learn_common(survey, attention),
+        self.views = {sight: self.views.get(sight) or _View() for sight in sights}
+        return _News(
+            views={sight: view.learn(sight, survey) for sight, view in self.views.items()},
             queues=self._learn_looks(different, watched),
             moved={gauge.id for gauge in different if _moved(gauge, before.get(gauge.id))},
-            listing=order != self._order,
-            attention=attention != self.attention,
         )
-        self.attention, self._order = attention, order
-        return news
 
-    def everything(self, queue: str | None, ids: Ids | None) -> dict[str, str]:
+    def id_of(self, name: str, sight: Sight) -> int:
+        """0 for a queue that is not there, or not for those eyes."""
+        return self._names.get(name, 0) if sight.covers(name) else 0
+
+    def everything(self, sight: Sight, queue: str | None, ids: Ids | None) -> dict[str, str]:
         """Of one queue's page, or of a list that shows these queues."""
         if queue is not None:
-            return self._look(self.names.get(queue, 0))
-        parts = dict(self._common)
-        for queue_id in self._gauges if ids is None else ids:
+            return self._look(self.id_of(queue, sight))
+        view = self.views[sight]
+        parts = dict(view.common)
+        for queue_id in _both(view.ids, ids, self._gauges):
             parts |= _without_sentence(self._look(queue_id))
         return parts
 
-    def listed(self, news: _News, ids: Ids | None, owed: Ids) -> dict[str, str]:
+    def listed(self, news: _News, sight: Sight, ids: Ids | None, owed: Ids) -> dict[str, str]:
         """What looks different on a list, and everything of the queues that are owed."""
-        parts = dict(news.common)
-        for queue_id, look in news.queues.items():
-            if ids is None or queue_id in ids:
-                parts |= _without_sentence(look)
-        for queue_id in owed:
+        seen = self.views[sight].ids
+        parts = dict(news.views[sight].common)
+        for queue_id in _both(seen, ids, news.queues):
+            parts |= _without_sentence(news.queues.get(queue_id, {}))
+        for queue_id in owed if seen is None else owed & seen:
             parts |= _without_sentence(self._look(queue_id))
         return parts
-
-    def _learn_common(self, survey: Survey, attention: int) -> dict[str, str]:
-        common: dict[str, str] = dict(fragments.render_tiles(survey.gauges, survey.totals))
-        common |= {"count-all": str(len(survey.gauges)), "count-attention": str(attention)}
-        news = _difference(common, self._common)
-        self._common = common
-        return news
 
     def _learn_looks(self, different: list[Gauge], watched: Ids | None) -> dict[int, dict[str, str]]:
         looks, news = self._looks, {}
@@ -437,6 +470,13 @@ class _Seen:
             look[f"q-{queue_id}{SENTENCE}"] = sentences.state_sentence(gauge, self._survey.at)
             self._looks[queue_id] = look
         return self._looks[queue_id]
+
+
+def _both(seen: Ids | None, shown: Ids | None, everything: Iterable[int]) -> Iterable[int]:
+    """What may be seen of what is shown."""
+    if shown is None:
+        return everything if seen is None else [id for id in everything if id in seen]
+    return shown if seen is None else shown & seen
 
 
 def _difference(now: dict[str, str], before: dict[str, str]) -> dict[str, str]:
@@ -490,9 +530,10 @@ def get_sampler() -> Sampler:
     return sampler
 
 
-async def read_now() -> Survey:
+async def read_now(detailed: bool = False) -> Survey:
     """One look through the engine's pool, which also counts violations of limits. Raises `EngineUnavailable`."""
     memory = _memories.setdefault(asyncio.get_running_loop(), Memory())
+    memory.detailed |= detailed
     engine = get_engine()
     async with engine.connection() as conn:
         survey = await gauges.survey_async(conn, memory)
@@ -500,8 +541,8 @@ async def read_now() -> Survey:
     return survey
 
 
-async def _read_and_share() -> Survey:
-    survey = await read_now()
+async def _read_and_share(detailed: bool) -> Survey:
+    survey = await read_now(detailed)
     gauges.share(_memories[asyncio.get_running_loop()], survey)
     return survey
 

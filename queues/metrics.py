@@ -1,8 +1,8 @@
 """`/metrics` for Prometheus: the queues as the pages show them, and the counters of this server.
 
 Queue names may be confidential, so it wants an API key that covers everything (scope `full`, no patterns), a
-signed-in person, or local mode. Labels are queue names only, never ids or what users wrote. Page on
-`polos_limit_violations_total` > 0: it means that promise 1 was broken.
+signed-in person who sees every queue, or local mode. Labels are queue names only, never ids or what users wrote.
+Page on `polos_limit_violations_total` > 0: it means that promise 1 was broken.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from . import live
-from .access import Action, may
+from .access import sight
 from .consumers import sockets
 from .engine import Engine, EngineUnavailable, get_engine
 from .gauges import Gauge, Survey
@@ -65,7 +65,7 @@ async def _refusal(request: HttpRequest) -> HttpResponse | None:
 
 
 def _is_signed_in(request: HttpRequest) -> bool:
-    return may(request.user, Action.SEE)
+    return sight(request.user).everywhere
 
 
 def _say(sentence: str, status: int, headers: dict[str, str] | None = None) -> HttpResponse:

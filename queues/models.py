@@ -16,6 +16,8 @@ from django.db import models
 from django.db.models import Q
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import Group, User
+
     _TextField = models.TextField[str | None, str | None]
 else:
     _TextField = models.TextField
@@ -55,6 +57,12 @@ class Queue(models.Model):
     paused_at = models.DateTimeField(null=True, blank=True)
     paused_until = models.DateTimeField(null=True, blank=True)
 
+    # Refuses what is new, finishes what is there. Defaults of the database, for servers that do not know them yet.
+    draining = models.BooleanField(default=False, db_default=False)
+    drain_reason = models.CharField(max_length=500, blank=True, default="", db_default="")
+    drain_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    drain_at = models.DateTimeField(null=True, blank=True)
+
     version = models.PositiveBigIntegerField(default=1)  # +1 with every change of limit or pause
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -68,7 +76,12 @@ class Queue(models.Model):
             models.CheckConstraint(
                 name="queue_pause_is_dated", condition=Q(paused=False) | Q(paused_at__isnull=False)
             ),
+            models.CheckConstraint(
+                name="queue_drain_is_dated", condition=Q(draining=False) | Q(drain_at__isnull=False)
+            ),
         )
+        # Every server asks once a second which queues drain: as a rule there is none.
+        indexes = (models.Index(fields=("id",), name="queue_draining", condition=Q(draining=True)),)
 
     def __str__(self) -> str:
         return self.name
@@ -94,13 +107,16 @@ class Declaration(models.Model):
 
 
 class Change(models.Model):
-    """One change of a limit, a pause or a schedule: who, when, from, to, why, through what. Never edited."""
+    """One act on a queue (limit, pause, schedule, …): who, when, from, to, why, through what. Never edited."""
 
     class Kind(models.TextChoices):
         DECLARED = "declared", "declared limit"
         OVERRIDE = "override", "override"
         PAUSE = "pause", "pause"
         SCHEDULE = "schedule", "schedule"
+        DRAIN = "drain", "drain"
+        PURGE = "purge", "purge"
+        SLOT = "slot", "release of a slot"
 
     class Through(models.TextChoices):
         PAGE = "page", "page"
@@ -460,6 +476,70 @@ class Favourite(models.Model):
 
     def __str__(self) -> str:
         return f"{self.queue} of {self.user}"
+
+
+class Grant(models.Model):
+    """What a person, or a team (a group), may do to the queues that a pattern names, beside the role."""
+
+    class Level(models.TextChoices):
+        SEE = "see", "see"
+        OPERATE = "operate", "operate"
+        TUNE = "tune", "tune"
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True)
+    group = models.ForeignKey("auth.Group", on_delete=models.CASCADE, null=True, blank=True, verbose_name="team")
+    pattern = models.CharField(max_length=200)  # "billing/*"
+    level = models.CharField(max_length=10, choices=Level.choices)
+    granted_by = models.CharField(max_length=150, editable=False)
+    granted_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("pattern",)
+        constraints = (
+            models.CheckConstraint(
+                name="grant_to_a_person_or_a_team",
+                condition=Q(user__isnull=False, group__isnull=True) | Q(user__isnull=True, group__isnull=False),
+            ),
+            models.UniqueConstraint(fields=("user", "pattern"), name="grant_once_to_a_person"),
+            models.UniqueConstraint(fields=("group", "pattern"), name="grant_once_to_a_team"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.level} {self.pattern}"
+
+    @property
+    def to(self) -> User | Group:
+        to = self.user or self.group
+        if to is None:
+            raise ValueError("a grant to nobody: the database does not let this be")
+        return to
+
+
+class PersonChange(models.Model):
+    """One change of what a person or a team may do: who, about whom, from, to, through what. Never edited."""
+
+    class Kind(models.TextChoices):
+        INVITATION = "invitation", "invitation"
+        LINK = "link", "one-time link"
+        ROLE = "role", "role"
+        TEAM = "team", "team"
+        GRANT = "grant", "grant"
+        ACCOUNT = "account", "account"
+
+    at = models.DateTimeField(auto_now_add=True)
+    about = models.CharField(max_length=160)  # a name, kept when the person goes; "team payments"
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    subject = models.CharField(max_length=200, blank=True, default="")  # a pattern, a team
+    before = models.CharField(max_length=40, blank=True, default="")
+    after = models.CharField(max_length=40, blank=True, default="")
+    actor = models.CharField(max_length=150)
+    through = models.CharField(max_length=10, choices=Change.Through.choices)
+
+    class Meta:
+        ordering = ("-at", "-id")
+
+    def __str__(self) -> str:
+        return f"{self.about}: {self.kind} {self.before} → {self.after}"
 
 
 class SignInLink(models.Model):

@@ -7,6 +7,7 @@ segment that a browser would rewrite. `billing/eu`, `billing/pause` and `billing
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 MAX_NAME_LENGTH = 200
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@~-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.:@~-]*)*")
@@ -24,3 +25,20 @@ def name_problem(name: object) -> str | None:
             "and each part starts with a letter, a digit or _"
         )
     return None
+
+
+# -- patterns of names -----------------------------------------------------------------------------
+
+_PATTERN = re.compile(r"[A-Za-z0-9_.:@~*/-]{1,200}")
+
+
+def pattern_problem(pattern: object) -> str | None:
+    if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):
+        return f"{pattern!r} is not a pattern: a queue name in which * stands for any characters, e.g. billing/*"
+    return None
+
+
+@lru_cache(maxsize=1_000)
+def pattern_regex(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """Matches, as a whole, the names that at least one of the patterns names."""
+    return re.compile("|".join(re.escape(pattern).replace(r"\*", ".*") for pattern in patterns))

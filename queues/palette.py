@@ -14,7 +14,7 @@ from uuid import UUID
 from django.urls import reverse
 
 from . import favourites
-from .access import Action, may
+from .access import Action, Sight, may, sight
 from .models import Execution, Queue
 
 MOST_QUEUES, MOST_EXECUTIONS, MOST_ACTIONS = 8, 5, 8
@@ -76,8 +76,8 @@ def entries(text: str, *, here: str, user: Any) -> list[Entry]:
     queues = _known(user, here)
     verb = next((verb for verb in VERBS if words and verb.word == words[0]), None)
     if verb and may(user, verb.needs):
-        return [*_acts(verb, _ranked(queues, words[1:], here))][:MOST_ACTIONS] + _many(verb, words[1:])
-    found = [*_executions(text.strip())]
+        return [*_acts(verb, _ranked(queues, words[1:], here), user)][:MOST_ACTIONS] + _many(verb, words[1:])
+    found = [*_executions(text.strip(), sight(user))]
     if not words:
         found += _here(queues, here, user)
         queues = [queue for queue in queues if queue.favourite]
@@ -91,9 +91,9 @@ def entries(text: str, *, here: str, user: Any) -> list[Entry]:
 
 
 def _known(user: Any, here: str) -> list[_Known]:
-    kept = favourites.of(user.pk)
+    kept, mine = favourites.of(user.pk), sight(user)
     rows = Queue.objects.order_by("name").values_list("id", "name", "paused")
-    return [_Known(name, paused, id in kept) for id, name, paused in rows]
+    return [_Known(name, paused, id in kept) for id, name, paused in rows if mine.covers(name)]
 
 
 def _ranked(queues: Iterable[_Known], words: list[str], first: str) -> list[_Known]:
@@ -112,9 +112,10 @@ def _go(queue: _Known) -> Entry:
     return Entry("queue", queue.name, reverse("queue", args=[queue.name]), "paused" if queue.paused else "")
 
 
-def _acts(verb: _Verb, queues: Iterable[_Known]) -> Iterator[Entry]:
+def _acts(verb: _Verb, queues: Iterable[_Known], user: Any) -> Iterator[Entry]:
+    where = sight(user, verb.needs)
     for queue in queues:
-        if verb.fits(queue):
+        if verb.fits(queue) and where.covers(queue.name):
             address = reverse(verb.route, args=[queue.name])
             yield Entry("action", verb.said.format(queue.name), address, dialog=True)
 
@@ -132,14 +133,14 @@ def _many(verb: _Verb, words: list[str]) -> list[Entry]:
 
 def _here(queues: Iterable[_Known], here: str, user: Any, words: Iterable[str] = ()) -> list[Entry]:
     ours = [queue for queue in queues if queue.name == here]
-    acts = [act for verb in VERBS if may(user, verb.needs) for act in _acts(verb, ours)]
+    acts = [act for verb in VERBS for act in _acts(verb, ours, user)]
     return _matching(acts, words)
 
 
 # -- the others ------------------------------------------------------------------------------------
 
 
-def _executions(text: str) -> list[Entry]:
+def _executions(text: str, sight: Sight) -> list[Entry]:
     """By a whole id or the beginning of one, which is a stretch of the index of ids."""
     digits = text.replace("-", "").lower()
     if not LEAST_OF_AN_ID <= len(digits) <= ID_DIGITS or set(digits) - set("0123456789abcdef"):
@@ -150,6 +151,8 @@ def _executions(text: str) -> list[Entry]:
         .order_by("id")
         .values_list("id", "workflow", "status")
     )
+    if (mine := sight.queue_ids()) is not None:
+        found = found.filter(queue_id__in=mine)
     return [
         Entry("execution", str(id), reverse("execution", args=[id]), f"{workflow}, {status}")
         for id, workflow, status in found[:MOST_EXECUTIONS]

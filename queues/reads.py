@@ -13,6 +13,7 @@ from django.db import connection
 from django.db.models import Count, F, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
+from .access import EVERYWHERE, Sight
 from .engine.statements import statement
 from .models import FINAL, HELD, Change, Declaration, Execution, Holding, Queue, Registration, Status, Worker
 
@@ -29,12 +30,17 @@ MAX_GONE = 50
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Over all queues: executions of the last hour, and what the living workers can run at once."""
+    """Over all queues: executions of the last hour, and what the living workers can run at once.
+
+    `capacity` and `free` are of those workers that take work: one that drains takes none.
+    """
 
     failed: int
     finished: int
     workers: int
     capacity: int
+    free: int = 0
+    draining: int = 0  # workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,15 +186,16 @@ def attempts(execution: Any) -> list[Attempt]:
     return tries
 
 
-def children(execution: Execution) -> list[Row]:
-    found = Execution.objects.filter(parent_id=execution.id).order_by("id").defer("payload", "result", "error")
+def children(execution: Execution, sight: Sight = EVERYWHERE) -> list[Row]:
+    every = Execution.objects.filter(parent_id=execution.id).order_by("id").defer("payload", "result", "error")
+    found = _seen(every, sight)
     return _rows(found[:MAX_CHILDREN])
 
 
-def parent(execution: Execution) -> Row | None:
+def parent(execution: Execution, sight: Sight = EVERYWHERE) -> Row | None:
     if execution.parent_id is None:
         return None
-    return next(iter(_rows(Execution.objects.filter(id=execution.parent_id))), None)
+    return next(iter(_rows(_seen(Execution.objects.filter(id=execution.parent_id), sight))), None)
 
 
 def steps(execution: Execution) -> list[Any]:
@@ -211,18 +218,25 @@ def place_in_line(execution: Execution, *, at_most: int = 1_000) -> int | None:
 # -- workers ---------------------------------------------------------------------------------------
 
 
-def workers(now: dt.datetime) -> tuple[list[WorkerRow], list[WorkerRow]]:
-    """Those that are alive, and those that left or were lost within the last day."""
+def workers(now: dt.datetime, sight: Sight = EVERYWHERE) -> tuple[list[WorkerRow], list[WorkerRow]]:
+    """Those that are alive, and those that left or were lost within the last day; of each, what somebody sees."""
     alive = list(_alive(now).order_by("name", "registered_at"))
     gone = list(
         Worker.objects.exclude(id__in=[worker.id for worker in alive])
         .filter(heartbeat_at__gte=now - GONE_FOR)
         .order_by("-heartbeat_at")[:MAX_GONE]
     )
-    serves = _served([worker.id for worker in (*alive, *gone)])
-    held = Execution.objects.filter(status__in=HELD).values_list("worker_id").annotate(n=Count("id")).order_by()
-    counts = dict(held)
-    rows = [[WorkerRow(w, serves.get(w.id, []), counts.get(w.id, 0)) for w in some] for some in (alive, gone)]
+    serves = _served([worker.id for worker in (*alive, *gone)], sight)
+    held = _seen(Execution.objects.filter(status__in=HELD), sight)
+    counts = dict(held.values_list("worker_id").annotate(n=Count("id")).order_by())
+    rows = [
+        [
+            WorkerRow(w, serves.get(w.id, []), counts.get(w.id, 0))
+            for w in some
+            if sight.everywhere or w.id in serves
+        ]
+        for some in (alive, gone)
+    ]
     return rows[0], rows[1]
 
 
@@ -234,6 +248,11 @@ def _as_text(found: QuerySet[Any], *columns: str) -> QuerySet[Any]:
     texts = {f"{column}_text": Cast(column, TextField()) for column in columns}
     annotated: QuerySet[Any] = found.defer(*columns).annotate(**texts)
     return annotated
+
+
+def _seen(found: QuerySet[Execution], sight: Sight) -> QuerySet[Execution]:
+    mine = sight.queue_ids()
+    return found if mine is None else found.filter(queue_id__in=mine)
 
 
 def _alive(now: dt.datetime) -> Any:
@@ -252,11 +271,12 @@ def _worker_names(ids: set[UUID | None]) -> Mapping[UUID | None, str]:
     return dict(Worker.objects.filter(id__in=known).values_list("id", "name")) if known else {}
 
 
-def _served(ids: list[UUID]) -> dict[UUID, list[tuple[str, list[str]]]]:
+def _served(ids: list[UUID], sight: Sight) -> dict[UUID, list[tuple[str, list[str]]]]:
     pairs = Registration.objects.filter(worker_id__in=ids).order_by("queue__name", "workflow")
     found: dict[UUID, dict[str, list[str]]] = {}
     for worker_id, queue, workflow in pairs.values_list("worker_id", "queue__name", "workflow"):
-        found.setdefault(worker_id, {}).setdefault(queue, []).append(workflow)
+        if sight.covers(queue):
+            found.setdefault(worker_id, {}).setdefault(queue, []).append(workflow)
     return {worker_id: list(queues.items()) for worker_id, queues in found.items()}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.db.models import Q
 
+from .access import EVERYWHERE, Sight
 from .models import Change
 
 PAGE_SIZE = 50
@@ -52,8 +53,11 @@ class Page:
     next: Place | None
 
 
-def changes(filters: Filters, after: Place | None = None) -> Page:
+def changes(filters: Filters, after: Place | None = None, sight: Sight = EVERYWHERE) -> Page:
+    """Of the queues that somebody sees."""
     found = Change.objects.select_related("queue").filter(_matching(filters))
+    if (mine := sight.queue_ids()) is not None:
+        found = found.filter(queue__in=mine)
     if after:
         found = found.filter(Q(at__lt=after.at) | Q(at=after.at, id__lt=after.id))
     some = list(found[: PAGE_SIZE + 1])

@@ -61,6 +61,9 @@ people_urls = [
     path("people/<int:id>/role", people.role, name="person-role"),
     path("people/<int:id>/activation", people.activation, name="person-activation"),
     path("people/<int:id>/link", people.link, name="person-link"),
+    path("people/<int:id>/grants", people.person_grants, name="person-grants"),
+    path("teams/<int:id>/grants", people.team_grants, name="team-grants"),
+    path("grants/<int:id>/removal", people.grant_removal, name="grant-removal"),
 ]
 
 help_urls = [

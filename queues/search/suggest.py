@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import TextField
+from django.db.models import QuerySet, TextField
 from django.db.models.functions import Cast
 
+from ..access import EVERYWHERE, Sight
 from ..listing import prefix_of
 from ..models import Execution, Queue, Registration, Status, Worker
 from . import line as lines
@@ -52,47 +53,49 @@ class Suggestion:
         return not self.text.endswith((":", "."))
 
 
-def suggested(line: str, at: int) -> list[Suggestion]:
+def suggested(line: str, at: int, sight: Sight = EVERYWHERE) -> list[Suggestion]:
+    """Of the queues that somebody sees, and of what is on them."""
     term = next((term for term in lines.terms(line) if term.start <= at <= term.end), Term("", "", at, at))
-    return [Suggestion(text, term.start, term.end, hint) for text, hint in _offers(term)][:MOST]
+    return [Suggestion(text, term.start, term.end, hint) for text, hint in _offers(term, sight)][:MOST]
 
 
-def _offers(term: Term) -> Iterator[tuple[str, str]]:
+def _offers(term: Term, sight: Sight) -> Iterator[tuple[str, str]]:
     key = term.key.lower()
     if not key:
-        yield from _keys(term.value.lower())
+        yield from _keys(term.value.lower(), sight)
         return
     if key.startswith(PAYLOAD) or key not in _VALUES:
         return
     # Of `a,b` the last one is being typed.
     before, comma, typed = term.value.rpartition(",")
-    for value, hint in _VALUES[key](typed.strip('"')):
+    for value, hint in _VALUES[key](typed.strip('"'), sight):
         yield f"{key}:{before}{comma}{lines.quoted(value)}", hint
 
 
-def _keys(typed: str) -> Iterator[tuple[str, str]]:
+def _keys(typed: str, sight: Sight) -> Iterator[tuple[str, str]]:
     if typed.startswith(PAYLOAD):
         yield from (
-            (f"{PAYLOAD}{name}:", f"for example {value}") for name, value in _fields(typed[len(PAYLOAD) :])
+            (f"{PAYLOAD}{name}:", f"for example {value}") for name, value in _fields(typed[len(PAYLOAD) :], sight)
         )
         return
     yield from ((key, hint) for key, _, hint in KINDS if key.startswith(typed))
     if typed:
         yield from ((f"status:{value}", "") for value in Status.values if value.startswith(typed))
-        yield from ((f"queue:{lines.quoted(name)}", hint) for name, hint in _queues(typed))
-        yield from ((f"workflow:{lines.quoted(name)}", hint) for name, hint in _workflows(typed))
+        yield from ((f"queue:{lines.quoted(name)}", hint) for name, hint in _queues(typed, sight))
+        yield from ((f"workflow:{lines.quoted(name)}", hint) for name, hint in _workflows(typed, sight))
 
 
 # -- values ------------------------------------------------------------------------------------------
 
 
-def _statuses(typed: str) -> Iterator[tuple[str, str]]:
+def _statuses(typed: str, sight: Sight) -> Iterator[tuple[str, str]]:
     yield from ((value, "") for value in Status.values if value.startswith(typed.lower()))
 
 
-def _queues(typed: str) -> Iterator[tuple[str, str]]:
+def _queues(typed: str, sight: Sight) -> Iterator[tuple[str, str]]:
     """Names, and the groups that several of them are in."""
-    names = _fitting(Queue.objects.order_by("name").values_list("name", flat=True), typed)
+    known = Queue.objects.order_by("name").values_list("name", flat=True)
+    names = _fitting(filter(sight.covers, known), typed)
     groups: dict[str, int] = {}
     for name in names:
         if prefix := prefix_of(name):
@@ -101,19 +104,28 @@ def _queues(typed: str) -> Iterator[tuple[str, str]]:
     yield from ((name, "queue") for name in names[:MOST])
 
 
-def _workflows(typed: str) -> Iterator[tuple[str, str]]:
-    known = Registration.objects.order_by("workflow").values_list("workflow", flat=True).distinct()
+def _workflows(typed: str, sight: Sight) -> Iterator[tuple[str, str]]:
+    known = (
+        _of(Registration.objects.order_by("workflow"), "queue", sight)
+        .values_list("workflow", flat=True)
+        .distinct()
+    )
     yield from ((name, "workflow") for name in _fitting(known, typed)[:MOST])
 
 
-def _workers(typed: str) -> Iterator[tuple[str, str]]:
-    known = Worker.objects.order_by("name", "state").values_list("name", "state")
-    states = dict(known)
+def _workers(typed: str, sight: Sight) -> Iterator[tuple[str, str]]:
+    known = _of(Worker.objects.order_by("name", "state"), "registrations__queue", sight)
+    states = dict(known.values_list("name", "state"))
     yield from ((name, states[name]) for name in _fitting(states, typed)[:MOST])
 
 
-def _times(typed: str) -> Iterator[tuple[str, str]]:
+def _times(typed: str, sight: Sight) -> Iterator[tuple[str, str]]:
     yield from ((value, f"{said} ago") for value, said in SPANS if value.startswith(typed))
+
+
+def _of(found: QuerySet[Any], queue: str, sight: Sight) -> QuerySet[Any]:
+    mine = sight.queue_ids()
+    return found if mine is None else found.filter(**{f"{queue}__in": mine})
 
 
 def _fitting(names: Iterable[str], typed: str) -> list[str]:
@@ -123,10 +135,11 @@ def _fitting(names: Iterable[str], typed: str) -> list[str]:
     return sorted(found, key=lambda name: not name.lower().startswith(wanted))
 
 
-def _fields(typed: str) -> list[tuple[str, str]]:
+def _fields(typed: str, sight: Sight) -> list[tuple[str, str]]:
     """Paths in the payloads of the newest executions, with a value that one of them has."""
     text = Cast("payload", TextField())
-    newest = Execution.objects.order_by("-id").annotate(text=text).values_list("text", flat=True)[:LOOKED_AT]
+    seen = _of(Execution.objects.order_by("-id"), "queue", sight)
+    newest = seen.annotate(text=text).values_list("text", flat=True)[:LOOKED_AT]
     found: dict[str, str] = {}
     for payload in newest:
         if payload and len(payload) <= MOST_PAYLOAD:
@@ -145,7 +158,7 @@ def _leaves(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, s
             yield from _leaves(inner, f"{path}.{name}" if path else name, depth + 1)
 
 
-_VALUES: dict[str, Callable[[str], Iterator[tuple[str, str]]]] = {
+_VALUES: dict[str, Callable[[str, Sight], Iterator[tuple[str, str]]]] = {
     "status": _statuses,
     "queue": _queues,
     "workflow": _workflows,

@@ -2,7 +2,8 @@
 -- who serves it. Counts rows; nothing is counted up or down. Locks nothing.
 -- heads:   the first queued row of each (queue, workflow), hopping along the ready index: one probe per pair,
 --          so 100,000 waiting rows cost as much as one. With priorities the head may not be the oldest row.
--- fleet:   all living workers; its row is there without any queue, too.
+-- fleet:   all living workers, and what those that are not draining can take; there without any queue, too.
+-- served:  by workers that get work: one that drains gets none (the claim's own condition).
 -- waiting: counted up to 10,001 per queue; beyond that the caller knows a recent exact figure (gauges_slow).
 with recursive heads as (
     (
@@ -26,20 +27,29 @@ line as (
         ) as capped
     ) as c
 ),
+holder as materialized (
+    select queue_id, worker_id, status, claimed_at
+    from queues_execution where status in ('running', 'cancelling')
+),
 held as (
     select queue_id, count(*) filter (where status = 'running') as running,
         count(*) filter (where status = 'cancelling') as cancelling, max(claimed_at) as last_claimed_at
-    from queues_execution where status in ('running', 'cancelling') group by queue_id
+    from holder group by queue_id
 ),
 alive as materialized (
-    select id, max_concurrent from queues_worker where state in ('alive', 'draining') and lease_until > now()
+    select id, max_concurrent, state = 'alive' as takes
+    from queues_worker where state in ('alive', 'draining') and lease_until > now()
 ),
 fleet as (
-    select count(*) as workers, coalesce(sum(max_concurrent), 0) as capacity from alive
+    select count(*) as workers, count(*) filter (where not a.takes) as draining,
+        coalesce(sum(a.max_concurrent) filter (where a.takes), 0) as capacity,
+        coalesce(sum(greatest(a.max_concurrent - coalesce(b.busy, 0), 0)) filter (where a.takes), 0) as free
+    from alive a
+    left join (select worker_id, count(*) as busy from holder group by worker_id) as b on b.worker_id = a.id
 ),
 served as (
     select r.queue_id, count(distinct r.worker_id) as workers
-    from queues_registration r join alive a on a.id = r.worker_id
+    from queues_registration r join alive a on a.id = r.worker_id and a.takes
     group by r.queue_id
 ),
 declared as (
@@ -50,7 +60,9 @@ select q.id, q.name, q.effective_limit, q.declared_limit, q.overridden, q.overri
     q.override_until, q.declared_by, q.paused, q.paused_by, q.paused_reason, q.paused_at, q.paused_until, q.version,
     coalesce(d.disagree, false) as disagree, coalesce(h.running, 0) as running,
     coalesce(h.cancelling, 0) as cancelling, h.last_claimed_at, coalesce(l.waiting, 0) as waiting, l.oldest_at,
-    coalesce(s.workers, 0) as workers, f.workers as fleet_workers, f.capacity as fleet_capacity, clock_timestamp()
+    coalesce(s.workers, 0) as workers, q.draining, q.drain_by, q.drain_reason, q.drain_at,
+    f.workers as fleet_workers, f.draining as fleet_draining, f.capacity as fleet_capacity, f.free as fleet_free,
+    clock_timestamp()
 from fleet f
 left join queues_queue q on true
 left join held h on h.queue_id = q.id

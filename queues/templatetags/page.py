@@ -51,15 +51,16 @@ def time_style(context: Context) -> str:
 
 
 @register.simple_tag(takes_context=True)
-def allowed(context: Context, action: str) -> bool:
-    """{% allowed "LIMIT" as may_change %}"""
+def allowed(context: Context, action: str, queue: str | None = None) -> bool:
+    """{% allowed "LIMIT" queue.name as may_change %}; without a queue, whether there is one."""
     request: HttpRequest | None = context.get("request")
-    return bool(request and may(getattr(request, "user", None), Action[action]))
+    return bool(request and may(getattr(request, "user", None), Action[action], queue))
 
 
 @register.simple_tag(takes_context=True)
 def my_role(context: Context) -> str:
-    return role_of(context["request"].user) or "no role"
+    user = context["request"].user
+    return role_of(user) or ("grants on some queues" if may(user, Action.SEE) else "no role")
 
 
 @register.simple_tag

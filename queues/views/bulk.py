@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
 from queues import bulk, favourites, gauges, limits, words
-from queues.access import Action, needs
+from queues.access import Action, needs, sight
 from queues.forms import LASTS, ManyPauseForm, ManyResumeForm, consequence_of_pauses, consequence_of_resumptions
 from queues.gauges import Gauge
 from queues.listing import View, prefix_of
@@ -30,7 +30,7 @@ class Scope:
 
     @classmethod
     def of(cls, request: HttpRequest) -> Scope:
-        query, found = request.GET, gauges.survey().gauges
+        query, found = request.GET, gauges.survey_for(sight(request.user, Action.PAUSE)).gauges
         ticked = {id for id in query.getlist("queue") if id}
         if "all" not in query and "group" not in query:
             chosen = [gauge for gauge in found if str(gauge.id) in ticked]
@@ -58,6 +58,7 @@ def pauses(request: HttpRequest) -> HttpResponse:
     try:
         outcome = bulk.pause(
             cleaned["seen"],
+            where=sight(request.user, Action.PAUSE),
             reason=cleaned["reason"],
             actor=actor(request),
             through=Change.Through.PAGE,
@@ -80,6 +81,7 @@ def resumptions(request: HttpRequest) -> HttpResponse:
         return _page(request, scope, pausing=False, form=form, status=422)
     outcome = bulk.resume(
         form.cleaned_data["seen"],
+        where=sight(request.user, Action.PAUSE),
         reason=form.cleaned_data["reason"],
         actor=actor(request),
         through=Change.Through.PAGE,
@@ -95,7 +97,8 @@ def _answer(
     said = f"{words.counted(count, 'queue')} {are} {'paused' if pausing else 'running again'}."
     if not outcome.left:
         return done(request, said, "queues")
-    left = Scope(scope.said, [gauge for gauge in gauges.survey().gauges if gauge.id in outcome.left])
+    mine = gauges.survey_for(sight(request.user, Action.PAUSE)).gauges
+    left = Scope(scope.said, [gauge for gauge in mine if gauge.id in outcome.left])
     why = list(outcome.left.values())
     return _page(request, left, pausing=pausing, form=form, status=409, done_so_far=said if count else "", why=why)
 

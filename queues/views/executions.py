@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from queues import reads
-from queues.access import Action, needs
+from queues.access import NO_EXECUTION, Action, needs, queue_of_execution, sight
 from queues.engine import operate
 from queues.engine.errors import ExecutionNotFound, NotPossible
 from queues.models import FINAL, Change, Queue
@@ -21,7 +21,7 @@ from .replies import actor, done, refused
 
 
 @require_safe
-@needs(Action.SEE)
+@needs(Action.SEE, of=queue_of_execution)
 def show_execution(request: HttpRequest, id: UUID) -> HttpResponse:
     execution = get_execution(id)
     context = {
@@ -31,22 +31,22 @@ def show_execution(request: HttpRequest, id: UUID) -> HttpResponse:
         "place": reads.place_in_line(execution),
         "attempts": reads.attempts(execution),
         "steps": reads.steps(execution),
-        "parent": reads.parent(execution),
-        "children": reads.children(execution),
+        "parent": reads.parent(execution, sight(request.user)),
+        "children": reads.children(execution, sight(request.user)),
         "now": timezone.now(),
     }
     return render(request, "executions/execution.html", context)
 
 
 @require_POST
-@needs(Action.CANCEL)
+@needs(Action.CANCEL, of=queue_of_execution)
 def cancellation(request: HttpRequest, id: UUID) -> HttpResponse:
     said = "Cancelled. A running one keeps its slot until its worker has stopped it."
     return _act(request, id, operate.cancel_execution, said)
 
 
 @require_POST
-@needs(Action.RETRY)
+@needs(Action.RETRY, of=queue_of_execution)
 def retry(request: HttpRequest, id: UUID) -> HttpResponse:
     return _act(request, id, operate.retry_execution, "Queued again, at the end of the line.")
 
@@ -55,7 +55,7 @@ def _act(request: HttpRequest, id: UUID, verb: Callable[..., object], said: str)
     try:
         verb(id, actor=actor(request), through=Change.Through.PAGE)
     except ExecutionNotFound:
-        raise Http404("There is no such execution.") from None
+        raise Http404(NO_EXECUTION) from None
     except NotPossible as no:
         return refused(request, str(no), "execution", id)
     return done(request, said, "execution", id)
@@ -64,5 +64,5 @@ def _act(request: HttpRequest, id: UUID, verb: Callable[..., object], said: str)
 def get_execution(id: UUID) -> Any:
     execution = reads.execution(id)
     if execution is None:
-        raise Http404("There is no such execution. Finished ones are kept for some time, then deleted.")
+        raise Http404(NO_EXECUTION)
     return execution

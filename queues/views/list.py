@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
 from queues import favourites, fragments, gauges
-from queues.access import Action, needs
+from queues.access import Action, Sight, needs, sight
 from queues.gauges import Gauge, Survey
 from queues.listing import PAGE_SIZE, SORTS, Group, Line, View
 
@@ -34,12 +34,15 @@ class Row:
     group: Group | None
     toggle: str = ""  # the query that folds or unfolds the group
     scope: str = ""  # the query that says which queues are in it
+    may_pause: bool = False
+    may_limit: bool = False
 
 
 @require_safe
 @needs(Action.SEE)
 def list_queues(request: HttpRequest) -> HttpResponse:
     view, survey = View.of(request.GET), _survey(request)
+    may_pause, may_limit = sight(request.user, Action.PAUSE), sight(request.user, Action.LIMIT)
     kept = favourites.of(request.user.pk)
     picked = view.pick(survey.gauges, kept)
     lines = view.lines(picked)
@@ -47,7 +50,7 @@ def list_queues(request: HttpRequest) -> HttpResponse:
     context = {
         "view": view,
         "sorts": [(key, label) for key, (label, _) in SORTS.items()],
-        "rows": [_row(request, view, line, kept) for line in lines[view.start : end]],
+        "rows": [_row(request, view, line, kept, may_pause, may_limit) for line in lines[view.start : end]],
         "tiles": _tiles(survey),
         "total": len(survey.gauges),
         "kept": sum(gauge.id in kept for gauge in survey.gauges),
@@ -65,8 +68,11 @@ def list_queues(request: HttpRequest) -> HttpResponse:
 
 def _survey(request: HttpRequest) -> Survey:
     """A page that looks again because the sampler saw a change needs no other look: many may do so at once."""
-    follows = request.headers.get("Polos-Refresh") == "follows"
-    return (gauges.last_look() if follows else None) or gauges.survey()
+    mine = sight(request.user)
+    looked = gauges.last_look() if request.headers.get("Polos-Refresh") == "follows" else None
+    if looked is None or (looked.details is None and not mine.everywhere):
+        return gauges.survey_for(mine)
+    return looked.seen_by(mine)
 
 
 @require_POST
@@ -78,13 +84,24 @@ def favourite(request: HttpRequest, name: str) -> HttpResponse:
     favourites.keep(request.user.pk, queue.id, kept)
     if not is_htmx(request):
         return redirect("queues")
-    count = len(favourites.of(request.user.pk))
+    mine = sight(request.user).queue_ids()
+    favoured = favourites.of(request.user.pk)
+    count = len(favoured if mine is None else favoured.intersection(mine))
     return render(request, "queues/star.html", {"id": queue.id, "name": name, "kept": kept, "count": count})
 
 
-def _row(request: HttpRequest, view: View, line: Line, kept: Collection[int]) -> Row:
+def _row(
+    request: HttpRequest, view: View, line: Line, kept: Collection[int], may_pause: Sight, may_limit: Sight
+) -> Row:
     if not isinstance(line, Group):
-        return Row(line, fragments.render_gauge(line), line.id in kept, None)
+        return Row(
+            line,
+            fragments.render_gauge(line),
+            line.id in kept,
+            None,
+            may_pause=may_pause.covers(line.name),
+            may_limit=may_limit.covers(line.name),
+        )
     scope = urlencode(
         {"group": line.prefix, **({"search": view.search} if view.search else {}), "show": view.show}
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from queues import fragments, gauges, lanes, reads, sentences
-from queues.access import Action, needs
+from queues.access import Action, needs, no_queue, sight
 from queues.gauges import Gauge, Survey
 from queues.models import Queue
 
@@ -18,7 +18,7 @@ from .panels import history_panel, lanes_panel
 @require_safe
 @needs(Action.SEE)
 def show_queue(request: HttpRequest, name: str) -> HttpResponse:
-    queue, survey, now = get_queue(name), gauges.survey(), timezone.now()
+    queue, survey, now = get_queue(name), gauges.survey_for(sight(request.user)), timezone.now()
     gauge = _found(name, survey)
     context = {
         "queue": queue,
@@ -46,7 +46,7 @@ def show_queue(request: HttpRequest, name: str) -> HttpResponse:
 def get_queue(name: str) -> Queue:
     queue = Queue.objects.filter(name=name).first()
     if queue is None:
-        raise Http404(f"There is no queue named “{name}”.")
+        raise no_queue(name)
     return queue
 
 
@@ -57,5 +57,5 @@ def get_gauge(name: str) -> Gauge:
 def _found(name: str, survey: Survey) -> Gauge:
     gauge = next((gauge for gauge in survey.gauges if gauge.name == name), None)
     if gauge is None:
-        raise Http404(f"There is no queue named “{name}”.")
+        raise no_queue(name)
     return gauge

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from queues import reads
-from queues.access import Action, needs
+from queues.access import Action, needs, sight
 from queues.search import line as lines
 from queues.search import suggest
 from queues.search.finding import Found, find
@@ -53,7 +53,13 @@ def list_executions(request: HttpRequest) -> HttpResponse:
     problems: list[str] = []
     found = Found([])
     try:
-        found = find(asked.search(), most=reads.PAGE_SIZE, seconds=FAR if asked.far else NEAR, below=asked.cursor)
+        found = find(
+            asked.search(),
+            most=reads.PAGE_SIZE,
+            seconds=FAR if asked.far else NEAR,
+            below=asked.cursor,
+            within=sight(request.user).queue_ids(),
+        )
     except BadSearch as bad:
         problems = bad.problems
     context = {
@@ -78,7 +84,9 @@ def suggestions(request: HttpRequest) -> HttpResponse:
     line = request.GET.get("q", "")[: lines.MOST_CHARACTERS].replace("\0", " ")
     at = request.GET.get("at", "")
     place = min(int(at), len(line)) if at.isdecimal() and len(at) < 6 else len(line)
-    return render(request, "executions/suggestions.html", {"suggested": suggest.suggested(line, place)})
+    return render(
+        request, "executions/suggestions.html", {"suggested": suggest.suggested(line, place, sight(request.user))}
+    )
 
 
 def _uuid(text: str) -> UUID | None:

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from queues import trail
-from queues.access import Action, needs
+from queues.access import Action, needs, sight
 from queues.models import Change
 from queues.trail import Filters, Place
 
@@ -19,7 +19,7 @@ from queues.trail import Filters, Place
 def list_changes(request: HttpRequest) -> HttpResponse:
     filters = _filters(request)
     after = Place.parse(request.GET.get("after", ""))
-    page, query = trail.changes(filters, after), filters.as_query()
+    page, query = trail.changes(filters, after, sight(request.user)), filters.as_query()
     context = {
         "filters": filters,
         "kinds": Change.Kind.choices,

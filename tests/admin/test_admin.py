@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from queues import limits
-from queues.models import ApiKey, Change, Execution, Queue, Worker
+from queues.models import ApiKey, Change, Execution, Grant, PersonChange, Queue, Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -86,6 +86,62 @@ def test_only_admins_may_do_anything(queue: Queue, role: str | None) -> None:
 def test_an_admin_who_is_no_superuser_gets_every_page(ana: Client, queue: Queue) -> None:
     for place in ("", "queues/queue/", "queues/execution/", "queues/worker/", "queues/apikey/", "auth/user/"):
         assert ana.get(f"/admin/{place}").status_code == 200, place
+
+
+def test_the_roles_stay_as_they_are_and_teams_are_made(ana: Client) -> None:
+    viewer = Group.objects.get(name="viewer")
+    ana.post(f"/admin/auth/group/{viewer.pk}/change/", {"name": "boss"})
+    ana.post(f"/admin/auth/group/{viewer.pk}/delete/", {"post": "yes"})
+    ana.post("/admin/auth/group/", {"action": "delete_selected", "_selected_action": viewer.pk, "post": "yes"})
+    assert set(Group.objects.values_list("name", flat=True)) == {"viewer", "operator", "admin"}
+    ana.post("/admin/auth/group/add/", {"name": "payments"})
+    team = Group.objects.get(name="payments")
+    ana.post(f"/admin/auth/group/{team.pk}/change/", {"name": "billing team"})
+    assert PersonChange.objects.filter(kind="team").count() == 2
+    team.delete()
+
+
+def test_an_admin_who_is_no_superuser_makes_none_and_touches_none(ana: Client) -> None:
+    root, ben = User.objects.create_superuser("root"), User.objects.create_user("ben")
+    assert ana.post(f"/admin/auth/user/{root.pk}/change/", {"username": "root"}).status_code == 403
+    assert ana.post(f"/admin/auth/user/{root.pk}/password/", {"password1": "x"}).status_code == 403
+    assert ana.post(f"/admin/auth/user/{root.pk}/delete/", {"post": "yes"}).status_code == 403
+    form = {
+        "username": "ben",
+        "is_active": "on",
+        "is_superuser": "on",
+        "groups": Group.objects.get(name="viewer").pk,
+    }
+    assert ana.post(f"/admin/auth/user/{ben.pk}/change/", form).status_code == 302
+    ben.refresh_from_db()
+    assert not ben.is_superuser
+    assert PersonChange.objects.filter(about="ben", kind="role", subject="viewer", after="member").exists()
+
+
+def test_grants_are_given_and_taken_by_the_same_verbs(ana: Client) -> None:
+    ben = User.objects.create_user("ben")
+    ana.post("/admin/queues/grant/add/", {"user": ben.pk, "pattern": "billing/*", "level": "see"})
+    grant = Grant.objects.get()
+    ana.post(f"/admin/queues/grant/{grant.pk}/change/", {"level": "tune"})
+    ana.post(f"/admin/queues/grant/{grant.pk}/delete/", {"post": "yes"})
+    assert not Grant.objects.exists()
+    told = PersonChange.objects.order_by("id").values_list("before", "after", "through")
+    assert list(told) == [("", "see", "admin"), ("see", "tune", "admin"), ("tune", "", "admin")]
+
+
+def test_a_grant_to_tune_opens_those_queues_and_no_others(queue: Queue) -> None:
+    other = Queue.objects.create(name="mail")
+    tim = person("tim", None, is_staff=True)
+    Grant.objects.create(user=User.objects.get(username="tim"), pattern="billing/*", level="tune", granted_by="a")
+    listed = tim.get("/admin/queues/queue/").content.decode()
+    assert "billing/eu" in listed and "mail" not in listed
+    assert tim.get(page(queue)).status_code == 200
+    assert tim.get(page(other)).status_code == 302  # Django's answer for what is not there
+    post(tim, other, override_limit="1")
+    assert told(other) == []
+    post(tim, queue, override_limit="1")
+    assert len(told(queue)) == 1
+    assert tim.get("/admin/auth/user/").status_code == 403
 
 
 # -- the form --------------------------------------------------------------------------------------

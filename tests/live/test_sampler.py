@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from queues.access import EVERYWHERE, Sight
 from queues.engine import EngineUnavailable
 from queues.gauges import Gauge, State, Survey
 from queues.live import MOST_UNSEEN, Sampler, Watcher
@@ -28,7 +29,7 @@ class Stage:
         self.writers: list[asyncio.Task[None]] = []
         self.sampler = Sampler(self.read, fast=0.01, calm=0.05, linger=0.1)
 
-    async def read(self) -> Survey:
+    async def read(self, detailed: bool = False) -> Survey:
         if self.away:
             raise EngineUnavailable
         self.reads += 1
@@ -37,10 +38,10 @@ class Stage:
             await self.gate.wait()
         return seen
 
-    def watch(self, queue: str | None = None, ids: set[int] | None = None) -> Browser:
+    def watch(self, queue: str | None = None, ids: set[int] | None = None, sight: Sight = EVERYWHERE) -> Browser:
         browser = Browser()
         shown = None if ids is None else frozenset(ids)
-        browser.watcher = Watcher(browser.take, queue=queue, ids=shown, stats=self.sampler.stats)
+        browser.watcher = Watcher(browser.take, queue=queue, ids=shown, sight=sight, stats=self.sampler.stats)
         self.writers.append(asyncio.create_task(browser.watcher.write()))
         self.sampler.join(browser.watcher)
         return browser
@@ -103,7 +104,7 @@ async def test_later_frames_hold_only_what_looks_different(stage: Stage) -> None
     await until(lambda: browser.frames)
     stage.change(gauge(2, running=3))
     await until(lambda: len(browser.frames) > 1)
-    assert browser.frames[1]["fragments"].keys() == {"q-2-gauge", "tile-running", "tile-workers"}
+    assert browser.frames[1]["fragments"].keys() == {"q-2-gauge", "tile-running"}
     assert 0 <= browser.frames[1]["age_ms"] < 1_000
 
 
@@ -167,6 +168,44 @@ async def test_what_a_list_shows_now_is_not_told_from_a_look_that_began_before(s
     stage.gate.set()
     await until(lambda: len(browser.frames) > 1)
     assert "4</b>" in browser.frames[1]["fragments"]["q-2-gauge"]
+
+
+async def test_who_sees_some_queues_gets_those_and_sums_over_them(stage: Stage) -> None:
+    stage.now = [gauge(1, running=1), gauge(2, running=2, state=State.NO_WORKER), gauge(3)]
+    some = stage.watch(ids={1, 2, 3}, sight=Sight(("q1", "q3")))
+    everything, hidden, shown = stage.watch(), stage.watch("q2", sight=Sight(("q1",))), stage.watch("q1")
+    await until(lambda: all(b.frames for b in (some, everything, hidden, shown)))
+    assert queues_in(some.frames[0]) == {"1", "3"}
+    assert (some.cells["count-all"], some.cells["count-attention"]) == ("2", "0")
+    assert (some.frames[0]["attention"], everything.frames[0]["attention"]) == (0, 1)
+    assert shows(some, "tile-running", ">1</b>") and shows(everything, "tile-running", ">3</b>")
+    assert hidden.cells == {}
+    stage.change(gauge(2, running=5, version=2))
+    await until(lambda: shows(everything, "q-2-gauge", "5</b>"))
+    await until(lambda: "changed" in everything.kinds())
+    assert len(some.frames) == 1 and some.kinds() == ["gauges"]
+    assert hidden.cells == {} and "changed" not in hidden.kinds()
+
+
+async def test_what_is_the_same_for_many_is_made_once_for_all_who_see_the_same(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from queues import fragments
+
+    made: list[int] = []
+    render = fragments.render_tiles
+
+    def counted(gauges: Any, totals: Any) -> Any:
+        made.append(len(gauges))
+        return render(gauges, totals)
+
+    monkeypatch.setattr(fragments, "render_tiles", counted)
+    sights = (Sight(("q1",)), Sight(("q2", "q1")), EVERYWHERE)
+    browsers = [stage.watch(sight=sight) for sight in sights for _ in range(20)]
+    await until(lambda: all(browser.frames for browser in browsers))
+    looks = stage.sampler.stats.looks
+    assert sorted(set(made)) == [1, 2]
+    assert len(made) == 3 * looks
 
 
 async def test_queues_that_nobody_looks_at_are_not_rendered(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from queues import consumers, limits
 from queues.consumers import sockets
 from queues.engine import get_engine
 from queues.live import get_sampler
-from queues.models import Change
+from queues.models import Change, Grant
 from queues.routing import websocket_urlpatterns
 
 from .conftest import World
@@ -41,8 +41,10 @@ async def engine(clean_db: None) -> AsyncIterator[None]:
     await sync_to_async(connections.close_all)()
 
 
-def sign_in(name: str = "ana", role: str | None = "viewer") -> Client:
+def sign_in(name: str = "ana", role: str | None = "viewer", grant: str = "") -> Client:
     user = User.objects.create_user(name, password="a long secret")
+    if grant:
+        Grant.objects.create(user=user, pattern=grant, level="see", granted_by="ana")
     if role:
         user.groups.add(Group.objects.get(name=role))
     client = Client()
@@ -134,6 +136,11 @@ def take_role(client: Client) -> None:
     User.objects.get().groups.clear()
 
 
+def take_grant(client: Client) -> None:
+    User.objects.get().groups.clear()
+    Grant.objects.create(user=User.objects.get(), pattern="billing/*", level="see", granted_by="ana")
+
+
 @pytest.mark.parametrize(
     ("act", "code"),
     [
@@ -142,6 +149,7 @@ def take_role(client: Client) -> None:
         (change_password, consumers.SIGNED_OUT),
         (expire, consumers.SIGNED_OUT),
         (take_role, consumers.NO_ROLE),
+        (take_grant, consumers.OTHER_RIGHTS),  # less than before: the page comes back and gets only that
     ],
 )
 async def test_an_open_socket_is_closed_at_the_next_check(engine: None, act: Any, code: int) -> None:
@@ -209,6 +217,18 @@ async def test_a_list_is_sent_what_it_says_it_shows(engine: None, world: World) 
     await page.send_to(f'{{"watch": "queues", "ids": [{one.id}, {two.id}]}}')
     second = (await frame(page))["fragments"]
     assert f"q-{two.id}-gauge" in second and f"q-{one.id}-gauge" not in second
+
+
+async def test_a_socket_tells_nothing_of_queues_that_are_not_granted(engine: None, world: World) -> None:
+    mine, other = await sync_to_async(world.queue)("billing/eu"), await sync_to_async(world.queue)("mail")
+    client = await sync_to_async(sign_in)(role=None, grant="billing/*")
+    page = await opened(client)
+    await page.send_to(f'{{"watch": "queues", "ids": [{mine.id}, {other.id}]}}')
+    listed = (await frame(page))["fragments"]
+    assert f"q-{mine.id}-gauge" in listed and f"q-{other.id}-gauge" not in listed
+    assert listed["count-all"] == "1"
+    await page.send_to('{"watch": "queue", "name": "mail"}')
+    assert (await frame(page))["fragments"] == {}
 
 
 async def test_names_and_reasons_arrive_escaped(engine: None, world: World) -> None:

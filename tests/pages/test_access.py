@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
+from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern
 
 from queues import access, urls
-from queues.models import Status
+from queues.models import Grant, Status
 
 from .conftest import SignIn, finished, make_execution, make_queue, make_worker
 
-VISITORS = ("anonymous", "nils", "vera", "jonas", "ana")
-SIGN_IN, NO, YES = "sign in", "no", "yes"
-EVERYBODY = (YES, YES, YES, YES, YES)
-SIGNED_IN = (SIGN_IN, YES, YES, YES, YES)
-VIEWERS = (SIGN_IN, NO, YES, YES, YES)
-OPERATORS = (SIGN_IN, NO, NO, YES, YES)
-ADMINS = (SIGN_IN, NO, NO, NO, YES)
+# Sigrid, Otto and Tim have no role, and grants on billing/*: to see, to operate, to tune.
+VISITORS = ("anonymous", "nils", "vera", "jonas", "ana", "sigrid", "otto", "tim")
+GRANTS = {"sigrid": "see", "otto": "operate", "tim": "tune"}
+SIGN_IN, NO, YES, MISSING = "sign in", "no", "yes", "missing"
+EVERYBODY = (YES,) * 8
+SIGNED_IN = (SIGN_IN, *(YES,) * 7)
+VIEWERS = (SIGN_IN, NO, YES, YES, YES, YES, YES, YES)
+OPERATORS = (SIGN_IN, NO, NO, YES, YES, NO, YES, YES)
+TUNERS = (SIGN_IN, NO, NO, NO, YES, NO, NO, YES)
+ADMINS = (SIGN_IN, NO, NO, NO, YES, NO, NO, NO)
 
-# (method, route) -> what anonymous, no role, viewer, operator and admin get
+# (method, route) -> what each visitor gets, where the route is about a queue named billing/eu
 MATRIX = {
     ("get", ""): VIEWERS,
     ("get", "queues/<path:name>"): VIEWERS,
@@ -31,8 +36,8 @@ MATRIX = {
     ("get", "history/<path:name>"): VIEWERS,
     ("get", "lanes/<path:name>"): VIEWERS,
     ("get", "trail"): VIEWERS,
-    ("get", "limits/<path:name>"): ADMINS,
-    ("post", "limits/<path:name>"): ADMINS,
+    ("get", "limits/<path:name>"): TUNERS,
+    ("post", "limits/<path:name>"): TUNERS,
     ("get", "pauses/<path:name>"): OPERATORS,
     ("post", "pauses/<path:name>"): OPERATORS,
     ("get", "pauses"): OPERATORS,
@@ -63,6 +68,11 @@ MATRIX = {
     ("post", "people/<int:id>/role"): ADMINS,
     ("post", "people/<int:id>/activation"): ADMINS,
     ("post", "people/<int:id>/link"): ADMINS,
+    ("get", "people/<int:id>/grants"): ADMINS,
+    ("post", "people/<int:id>/grants"): ADMINS,
+    ("get", "teams/<int:id>/grants"): ADMINS,
+    ("post", "teams/<int:id>/grants"): ADMINS,
+    ("post", "grants/<int:id>/removal"): ADMINS,
 }
 
 
@@ -74,13 +84,43 @@ def test_every_route_has_a_line_in_the_matrix() -> None:
     assert {route for _, route in MATRIX} == routes()
 
 
-@pytest.mark.parametrize("visitor", VISITORS)
+def about_a_queue(route: str) -> bool:
+    return "<path:name>" in route or "<uuid:id>" in route
+
+
+@pytest.fixture(autouse=True)
+def granted(people: dict[str, User]) -> None:
+    for name, level in GRANTS.items():
+        people[name] = User.objects.create_user(name)
+        Grant.objects.create(user=people[name], pattern="billing/*", level=level, granted_by="ana")
+
+
 @pytest.mark.parametrize(("method", "route"), MATRIX, ids=[" ".join(key) for key in MATRIX])
-def test_each_visitor_gets_what_the_matrix_says(method: str, route: str, visitor: str, sign_in: SignIn) -> None:
-    client = Client() if visitor == "anonymous" else sign_in(visitor)
-    response = getattr(client, method)(_address(method, route))
-    expected = MATRIX[method, route][VISITORS.index(visitor)]
-    assert _meant(response) == expected, (response.status_code, response.headers.get("Location"))
+def test_each_visitor_gets_what_the_matrix_says(method: str, route: str, sign_in: SignIn) -> None:
+    for visitor, expected in zip(VISITORS, MATRIX[method, route], strict=True):
+        client = Client() if visitor == "anonymous" else sign_in(visitor)
+        with transaction.atomic():  # the next visitor finds everything as it was
+            response = getattr(client, method)(_address(method, route, "billing/eu"))
+            transaction.set_rollback(True)
+        assert _meant(response) == expected, (visitor, response.status_code, response.headers.get("Location"))
+
+
+@pytest.mark.parametrize(
+    ("method", "route"), [key for key in MATRIX if about_a_queue(key[1])], ids=lambda part: part
+)
+def test_what_is_not_granted_is_as_if_it_were_not_there(method: str, route: str, sign_in: SignIn) -> None:
+    for visitor in GRANTS:
+        client = sign_in(visitor)
+        with transaction.atomic():
+            there = _address(method, route, "mail")
+            hidden = getattr(client, method)(there)
+            absent = getattr(client, method)(_absent(route))
+            transaction.set_rollback(True)
+        if MATRIX[method, route][VISITORS.index(visitor)] == YES:
+            assert _meant(hidden) == MISSING, (visitor, hidden.status_code)
+            assert _told(hidden).replace("mail", "gone") == _told(absent)
+        else:
+            assert hidden.status_code in (403, 404)
 
 
 @pytest.mark.parametrize("route", sorted({route for method, route in MATRIX if method == "post"}))
@@ -97,9 +137,9 @@ def test_a_get_changes_nothing(route: str, ana: Client) -> None:
 
 def test_a_role_that_was_taken_away_counts_at_once_for_the_socket(people: dict[str, User]) -> None:
     vera = User.objects.get(username="vera")
-    assert access.may_watch(vera)
+    assert access.sights([vera.pk])[vera.pk].everywhere
     people["vera"].groups.clear()
-    assert not access.may_watch(vera)
+    assert access.sights([vera.pk])[vera.pk].nowhere
 
 
 def test_a_deactivated_person_may_nothing(people: dict[str, User]) -> None:
@@ -118,20 +158,45 @@ def test_the_page_for_those_who_may_not_says_why(vera: Client) -> None:
     assert "Your role is viewer, and it may not change a limit" in response.content.decode()
 
 
-def _address(method: str, route: str) -> str:
-    queue = make_queue()
+def _address(method: str, route: str, name: str = "api-calls") -> str:
+    queue = make_queue(name)
     worker = make_worker(queue=queue)
     wanted = finished(queue, worker, Status.FAILED) if route.endswith("retry") else make_execution(queue)
     values = {"<path:name>": queue.name, "<uuid:id>": str(wanted.id), "<str:token>": uuid.uuid4().hex}
-    values["<int:id>"] = str(User.objects.get(username="vera").pk)
+    values["<int:id>"] = str(_number(route))
+    return _filled(route, values)
+
+
+def _number(route: str) -> int:
+    if route.startswith("teams/"):
+        return Group.objects.create(name="payments").pk
+    if route.startswith("grants/"):
+        return Grant.objects.latest("id").pk
+    return User.objects.get(username="vera").pk
+
+
+def _absent(route: str) -> str:
+    return _filled(route, {"<path:name>": "gone", "<uuid:id>": str(uuid.uuid4())})
+
+
+def _filled(route: str, values: dict[str, str]) -> str:
     for hole, value in values.items():
         route = route.replace(hole, value)
     return f"/{route}"
 
 
 def _meant(response: Any) -> str:
+    if response.status_code == 404:
+        return MISSING
     if response.status_code == 403:
         return NO
     if response.status_code == 302 and response.headers["Location"].startswith("/signin?next="):
         return SIGN_IN
     return YES
+
+
+def _told(response: Any) -> str:
+    """The words of a page, without what differs from request to request."""
+    words = re.search(r"<main.*</main>", response.content.decode(), re.DOTALL)
+    assert words
+    return re.sub(r'name="csrfmiddlewaretoken" value="\w+"|executions/[0-9a-f-]{36}', "", words[0])
