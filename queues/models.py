@@ -64,6 +64,7 @@ class Queue(models.Model):
     drain_at = models.DateTimeField(null=True, blank=True)
 
     version = models.PositiveBigIntegerField(default=1)  # +1 with every change of limit or pause
+    slot_generation = models.PositiveIntegerField(default=0, db_default=0)  # that of everything held here
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -249,6 +250,7 @@ class Execution(models.Model):
     # the last claim
     worker_id = models.UUIDField(null=True, blank=True)
     slot = models.PositiveIntegerField(null=True, blank=True)  # from 1; empty on an unlimited queue
+    slot_generation = models.PositiveIntegerField(default=0, db_default=0)  # of the queue, while held
     token = models.UUIDField(null=True, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True)
     released_at = models.DateTimeField(null=True, blank=True)  # when that claim ended
@@ -286,8 +288,11 @@ class Execution(models.Model):
                 name="execution_scheduled_has_due_at", condition=~Q(status="scheduled") | Q(due_at__isnull=False)
             ),
             # The backstop of promise 1: a slot has one holder. Empty slots (unlimited) never collide, so the
-            # same index counts and lists what runs on every queue.
-            models.UniqueConstraint(fields=("queue", "slot"), name="execution_slot", condition=Q(status__in=HELD)),
+            # same index counts and lists what runs on every queue. All that a queue holds is of its generation
+            # (`renew_slots`), so that slots are still compared with all others.
+            models.UniqueConstraint(
+                fields=("queue", "slot_generation", "slot"), name="execution_slot", condition=Q(status__in=HELD)
+            ),
             models.UniqueConstraint(
                 fields=("workflow", "idempotency_key"),
                 name="execution_idempotency",
@@ -297,6 +302,13 @@ class Execution(models.Model):
         indexes = (
             models.Index(
                 fields=("queue", "workflow", "place", "id"), name="execution_ready", condition=Q(status="queued")
+            ),
+            # What is queued and was not added just then: came back to its place, was due later, has priority.
+            models.Index(
+                fields=("queue", "workflow", "place", "id"),
+                name="execution_early",
+                condition=Q(status="queued")
+                & (Q(attempt__gt=0) | Q(place__lt=models.F("enqueued_at")) | Q(due_at__isnull=False)),
             ),
             models.Index(fields=("due_at",), name="execution_due", condition=Q(status="scheduled")),
             models.Index(
@@ -380,6 +392,27 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return self.topic
+class XidField(models.BigIntegerField):
+    """The number of a transaction, in PostgreSQL's own type: only it knows how to compare them."""
+
+    def db_type(self, connection: Any) -> str:
+        return "xid8"
+
+
+class Floor(models.Model):
+    """From which place on a claim looks for queued executions of a workflow on a queue: see `raise_floors`."""
+
+    queue = models.ForeignKey(Queue, on_delete=models.CASCADE, db_index=False)
+    workflow = models.CharField(max_length=200)
+    place = models.DateTimeField()
+    candidate = models.DateTimeField()  # the next place, once what began before `candidate_xid` has ended
+    candidate_xid = XidField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("queue", "workflow"), name="floor_of_pair"),)
+
+    def __str__(self) -> str:
+        return f"{self.workflow} from {self.place}"
 
 
 class Holding(models.Model):

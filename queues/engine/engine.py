@@ -114,7 +114,9 @@ class Engine:
     async def start(self) -> None:
         """Opens the connections in the background: a database that is away delays answers, not the start."""
         await self.database.open()
-        loops: list[Callable[[], Awaitable[None]]] = [self.wakes.listen, self._look_for_work, self._watch]
+        loops: list[Callable[[], Awaitable[None]]] = [
+            self.wakes.listen, self._look_for_work, self._watch, self._look_at_bloat,
+        ]  # fmt: skip
         if self.config.duties:
             loops += [self.duties.sweep, self.duties.tick, self.duties.prune, self.duties.others]
         self._tasks = [asyncio.create_task(_forever(loop)) for loop in loops]
@@ -382,6 +384,9 @@ class Engine:
             async with asyncio.timeout(max(self.config.look, 20 * took)):
                 await self._look.wait()
         self._look.clear()
+
+    async def _look_at_bloat(self) -> None:
+        await asyncio.sleep(await self.desk.bloat.look(self.database))
 
     async def _watch(self) -> None:
         """Executions that somebody waits for may be finished through another server."""

@@ -26,6 +26,7 @@ import msgspec
 from ..requests import Claimed, Exchange, Exchanged, Finished, Refused
 from . import exchange_statements as statements
 from .arrays import uuids
+from .bloat import Bloat
 from .board import MOST_CANDIDATES, Board, Member
 from .database import RETRYABLE, Database, Row
 from .errors import EngineUnavailable, WorkerGone
@@ -117,6 +118,7 @@ class Outcome:
     locked: set[int]
     shares: list[Share]  # per party
     stored: list[list[Row]]  # per arrival
+    renewed: list[int]  # queues
 
 
 @dataclass(slots=True)
@@ -147,6 +149,7 @@ class Desk:
     ) -> None:
         self._database = database
         self._board = board
+        self.bloat = Bloat()
         self._lease = lease
         self._queue_name = queue_name
         self._on_commit = on_commit
@@ -347,6 +350,7 @@ class Desk:
         outcome = await self._database.again(lambda: self._run(claiming, results, parties, arrivals))
         for visit in visits:
             visit.committed = True
+        self.bloat.renewed(outcome.renewed)
         for arrival, rows in zip(arrivals, outcome.stored, strict=True):
             if not arrival.future.done():
                 arrival.future.set_result(rows)
@@ -396,6 +400,8 @@ class Desk:
         ended = statements.finish(flight, results) if results else None
         stored = [arrival.add(flight) for arrival in arrivals]
         locked = statements.lock(flight, queues) if queues else None
+        if renewed := self.bloat.due(queues):
+            statements.renew(flight, {queue_id: self._board.served[queue_id] for queue_id in renewed})
         claims = [
             statements.claim(flight, [v.taker for v in party.visits], party.queues) if party.queues else None
             for party in parties
@@ -413,6 +419,7 @@ class Desk:
                 shares(rows(number), len(party.visits)) for number, party in zip(claims, parties, strict=True)
             ],
             stored=[answers[number] for number in stored],
+            renewed=renewed,
         )
 
     # -- answers -----------------------------------------------------------------------------------
@@ -460,6 +467,7 @@ class Desk:
         capacity, total = sum(visit.request.capacity for visit in begun), picked.total()
         for queue_id, room in share.room.items():
             given = picked[queue_id]
+            self.bloat.claimed(queue_id, given)
             more = share.found.get(queue_id, 0) > given if given else total >= capacity
             empty = given < room and not more
             self._board.settle(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 from uuid import UUID
@@ -75,6 +75,14 @@ def _result_text(result: Finished) -> str | None:
 
 def lock(flight: Flight, queues: Iterable[int]) -> int:
     return flight.add(statement("lock_queues"), {"queues": numbers(queues)})
+
+
+def renew(flight: Flight, served: Mapping[int, Iterable[str]]) -> None:
+    """Before a claim on these queues: the workflows that are served on each."""
+    pairs = [(queue_id, workflow) for queue_id, workflows in served.items() for workflow in sorted(workflows)]
+    flight.add(statement("renew_slots"), {"queues": numbers(served)})
+    values = {"queues": numbers(pair[0] for pair in pairs), "workflows": texts(pair[1] for pair in pairs)}
+    flight.add(statement("raise_floors"), values)
 
 
 def lock_waiting(flight: Flight, queue_id: int, *, patience: float) -> int:

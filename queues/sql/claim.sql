@@ -4,8 +4,9 @@
 -- room:   limit − count(running + cancelling), read under the lock. A paused queue has none. This is the one
 --         predicate that decides; gauges and «why is it waiting» use the same columns.
 -- free:   the lowest free slots. The count decides how many start, the numbers only who sits where.
--- picked: per (queue, workflow) the first rows of the ready index; then the queue's own order; then dealt in turn
---         over the queues, up to what the workers can take, and in turn to the workers (`seats`).
+-- candidate: per (queue, workflow) the first rows of the ready index, from its floor on, and what came back to a place
+--         under the floor (`raise_floors`); chosen: in the queue's own order; then dealt in turn over the queues,
+--         up to what the workers can take, and in turn to the workers (`seats`).
 -- An earlier claim of a picked row is copied to the holdings. Returns the claims, with the taker's number and how
 -- many were found on their queue, then a row per queue with its room (null id). Locks: picked execution rows, skipping locked ones; the queues are locked
 -- already. Slots, seats and workflows are arrays and not joins: a join here compares every row with every other.
@@ -28,11 +29,12 @@ room as materialized (
         select generate_series(1, h.held + h.room)
         except
         select x.slot from queues_execution x
-        where x.queue_id = h.queue_id and x.status in ('running', 'cancelling')
+        where x.queue_id = h.queue_id and x.slot_generation = h.slot_generation
+            and x.status in ('running', 'cancelling')
         order by 1
     ) end as free
     from (
-        select q.id as queue_id, d.first, d.last, q.effective_limit, h.held, case
+        select q.id as queue_id, d.first, d.last, q.effective_limit, q.slot_generation, h.held, case
             when q.paused then 0
             when q.effective_limit is null then t.total
             else least(greatest(q.effective_limit - h.held, 0), t.total) end::int as room
@@ -43,7 +45,8 @@ room as materialized (
         cross join lateral (
             select case when q.effective_limit is null then 0 else (
                 select count(*) from queues_execution x
-                where x.queue_id = q.id and x.status in ('running', 'cancelling')
+                where x.queue_id = q.id and x.slot_generation = q.slot_generation
+                    and x.status in ('running', 'cancelling')
             ) end::int as held
         ) as h
         where q.id = any(o.locked) or q.effective_limit is null and q.id = any(o.shared)
@@ -51,18 +54,32 @@ room as materialized (
     ) as h
 ),
 candidate as (
-    select r.queue_id, r.room, r.free, e.*,
+    select r.queue_id, r.slot_generation, r.room, r.free, e.*,
         row_number() over (partition by r.queue_id order by e.place, e.id) as n,
         count(*) over (partition by r.queue_id) as found
     from room r
     cross join lateral unnest((%(workflows)s::text[])[r.first:r.last]) as p (workflow)
+    left join queues_floor f on f.queue_id = r.queue_id and f.workflow = p.workflow
     cross join lateral (
-        select x.id, x.place, x.attempt, x.claimed_at, x.worker_id, x.slot, x.released_at, x.outcome, x.error
-        from queues_execution x
-        where x.queue_id = r.queue_id and x.workflow = p.workflow and x.status = 'queued'
-        order by x.place, x.id
-        limit r.room
-        for no key update skip locked
+        select * from (
+            select x.id, x.place, x.attempt, x.claimed_at, x.worker_id, x.slot, x.released_at, x.outcome, x.error
+            from queues_execution x
+            where x.queue_id = r.queue_id and x.workflow = p.workflow and x.status = 'queued'
+                and x.place >= coalesce(f.place, '-infinity')
+            order by x.place, x.id
+            limit r.room
+            for no key update skip locked
+        ) as line
+        union all
+        select * from (
+            select x.id, x.place, x.attempt, x.claimed_at, x.worker_id, x.slot, x.released_at, x.outcome, x.error
+            from queues_execution x
+            where x.queue_id = r.queue_id and x.workflow = p.workflow and x.status = 'queued'
+                and x.place < f.place and (x.attempt > 0 or x.place < x.enqueued_at or x.due_at is not null)
+            order by x.place, x.id
+            limit r.room
+            for no key update skip locked
+        ) as early
     ) as e
 ),
 chosen as materialized (
@@ -90,7 +107,8 @@ earlier as (
 ),
 claimed as (
     update queues_execution e
-    set status = 'running', attempt = e.attempt + 1, slot = c.free[c.n], claimed_at = clock_timestamp(),
+    set status = 'running', attempt = e.attempt + 1, slot = c.free[c.n], slot_generation = c.slot_generation,
+        claimed_at = clock_timestamp(),
         worker_id = (%(workers)s::uuid[])[s.of_row[c.k]], token = (%(tokens)s::uuid[])[s.of_row[c.k]],
         released_at = null, outcome = '', error = null
     from seats s

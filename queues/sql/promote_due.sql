@@ -1,4 +1,4 @@
--- Scheduled executions that are due become queued, in their old place.
+-- Scheduled executions that are due become queued, in their old place; `due_at` stays, see `execution_early`.
 -- Locks: execution rows, skipping locked ones.
 with due as (
     select e.id from queues_execution e
@@ -7,7 +7,7 @@ with due as (
     limit %(most)s::int
     for no key update skip locked
 )
-update queues_execution e set status = 'queued', due_at = null
+update queues_execution e set status = 'queued'
 from due d
 where e.id = d.id and e.status = 'scheduled'
 returning e.queue_id, e.workflow

@@ -23,6 +23,7 @@ where not q.paused
         q.effective_limit is null
         or q.effective_limit > (
             select count(*) from queues_execution h
-            where h.queue_id = q.id and h.status in ('running', 'cancelling')
+            where h.queue_id = q.id and h.slot_generation = q.slot_generation
+                and h.status in ('running', 'cancelling')
         )
     )

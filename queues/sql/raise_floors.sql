@@ -1,0 +1,36 @@
+-- Notes from which place on a pick has to look, for these (queue, workflow) pairs: `place` is no later than that of
+-- any queued execution that came fresh and was never claimed; one that came back to its place is in the index
+-- `execution_early`, wherever that place is. So a pick does not walk the entries of all that was queued before,
+-- which stay for as long as a transaction somewhere keeps vacuum from removing them.
+-- settled: every transaction that may have added something before `candidate` has ended, and what it added is seen
+--          here. Its rows have the time of its begin as their place, and it had a number (or waited for a lock) five
+--          seconds later; one that took a minute does not exist (`statement_timeout`). `sink_floors` checks.
+-- Locks: floors, skipping locked ones.
+with given as (
+    select * from unnest(%(queues)s::bigint[], %(workflows)s::text[]) as g (queue_id, workflow)
+),
+settled as materialized (
+    select f.id, f.place, f.candidate
+    from given g
+    join queues_floor f on f.queue_id = g.queue_id and f.workflow = g.workflow
+    where f.candidate_xid <= pg_snapshot_xmin(pg_current_snapshot()) or f.candidate < now() - interval '1 minute'
+    for no key update of f skip locked
+),
+raised as (
+    update queues_floor f
+    set place = least(s.candidate, (
+            select x.place from queues_execution x
+            where x.queue_id = f.queue_id and x.workflow = f.workflow and x.status = 'queued' and x.place >= s.place
+            order by x.place, x.id
+            limit 1
+        )),
+        candidate = clock_timestamp() - interval '5 seconds', candidate_xid = pg_snapshot_xmax(pg_current_snapshot())
+    from settled s
+    where f.id = s.id
+)
+insert into queues_floor (queue_id, workflow, place, candidate, candidate_xid)
+select g.queue_id, g.workflow, '-infinity', clock_timestamp() - interval '5 seconds',
+    pg_snapshot_xmax(pg_current_snapshot())
+from given g
+where not exists (select from queues_floor f where f.queue_id = g.queue_id and f.workflow = g.workflow)
+on conflict do nothing

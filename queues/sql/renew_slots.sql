@@ -1,0 +1,22 @@
+-- Gives the slots of locked queues the next generation, before a claim in the same transaction. What is held takes it
+-- along, so that everything held on a queue has its generation at every commit: the index `execution_slot` begins
+-- with it, and a claim finds what is held without walking the entries of all that was held before, which stay for as
+-- long as a transaction somewhere keeps vacuum from removing them.
+-- Locks: the queues are locked already (those that are not are left alone); execution rows, in the order of their id.
+with renewed as (
+    update queues_queue q set slot_generation = q.slot_generation + 1
+    where q.id = any(%(queues)s::bigint[])
+        and q.id = any(string_to_array(current_setting('polos.locked'), ',')::bigint[])
+    returning q.id, q.slot_generation
+),
+held as materialized (
+    select e.id, r.slot_generation
+    from renewed r
+    join queues_execution e on e.queue_id = r.id and e.slot_generation = r.slot_generation - 1
+        and e.status in ('running', 'cancelling')
+    order by e.id
+    for no key update of e
+)
+update queues_execution e set slot_generation = h.slot_generation
+from held h
+where e.id = h.id
