@@ -48,6 +48,7 @@ room as materialized (
                 where x.queue_id = q.id and x.slot_generation = q.slot_generation
                     and x.status in ('running', 'cancelling')
             ) end::int as held
+            offset 0
         ) as h
         where q.id = any(o.locked) or q.effective_limit is null and q.id = any(o.shared)
         offset 0
@@ -59,7 +60,9 @@ candidate as (
         count(*) over (partition by r.queue_id) as found
     from room r
     cross join lateral unnest((%(workflows)s::text[])[r.first:r.last]) as p (workflow)
-    left join queues_floor f on f.queue_id = r.queue_id and f.workflow = p.workflow
+    left join lateral (
+        select f.place from queues_floor f where f.queue_id = r.queue_id and f.workflow = p.workflow offset 0
+    ) as f on true
     cross join lateral (
         select * from (
             select x.id, x.place, x.attempt, x.claimed_at, x.worker_id, x.slot, x.released_at, x.outcome, x.error
