@@ -16,7 +16,9 @@ from collections.abc import Iterable
 from .database import Database
 from .statements import statement
 
-MANY_DEAD = 100_000  # rows, by PostgreSQL's own count; fewer cost less than the renewing
+# Dead rows. Renewing costs a few per cent under a large limit, so it waits for a reason to believe that they stay.
+MANY_DEAD = 100_000
+MANY_KEPT = 10_000  # while a transaction is open that keeps them
 CLAIMS = 2_000  # on one queue, from one renewal to the next
 LOOK_SECONDS = 5.0
 CHECK_SECONDS = 60.0
@@ -47,10 +49,8 @@ class Bloat:
     async def look(self, database: Database) -> float:
         """A background duty: is it high? Seconds until the next look."""
         async with database.connection() as conn:
-            cursor = await conn.execute("select pg_stat_get_dead_tuples('queues_execution'::regclass)")
-            row = await cursor.fetchone()
-            dead = int(row[0]) if row else 0
-            self.is_high = dead >= MANY_DEAD
+            dead, kept = await (await conn.execute(statement("bloat"))).fetchone() or (0, False)
+            self.is_high = dead >= (MANY_KEPT if kept else MANY_DEAD)
             if (now := time.monotonic()) > self._checked_at + CHECK_SECONDS:
                 self._checked_at = now
                 await conn.execute(statement("sink_floors"))

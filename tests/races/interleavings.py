@@ -238,6 +238,26 @@ def a_claim_in_flight_keeps_others_out(dsn: str, text: Text) -> None:
     assert stage.running() == 1
 
 
+def renewed_slots_are_still_counted(dsn: str, text: Text) -> None:
+    """What is held takes the new generation along, also what is being handed in and then is not."""
+    stage = Stage(dsn, limit=2, waiting=6)
+    with stage.rival() as a, stage.rival() as b:
+        id, token = claimed_one(stage, a)
+        finish(a, text, id, token)
+
+        def renew_and_claim(db: Connection) -> object:
+            queues = {"queues": numbers([stage.queue])}
+            db.execute(text("lock_queues").encode(), queues)
+            db.execute(text("renew_slots").encode(), queues)
+            return claim(stage, db, text)
+
+        second = Second(stage, b, renew_and_claim)
+        second.is_blocked()
+        a.rollback()
+        second.after(a)
+        assert stage.running() == 2, f"{stage.running()} run under a limit of 2"
+
+
 def a_claim_that_waited_sees_what_was_claimed(dsn: str, text: Text) -> None:
     """B waits for the queue that A holds, and must count what A committed meanwhile."""
     stage = Stage(dsn, limit=2, waiting=6)

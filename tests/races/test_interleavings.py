@@ -20,6 +20,7 @@ from .interleavings import Second, Stage, Text, claim, in_thread
 CHECKS = (
     check.a_claim_in_flight_keeps_others_out,
     check.a_claim_that_waited_sees_what_was_claimed,
+    check.renewed_slots_are_still_counted,
     check.a_stale_token_changes_nothing,
     check.a_result_after_the_end_changes_nothing,
     check.a_sweep_does_not_overwrite_what_moved_on,

@@ -45,6 +45,14 @@ MUTANTS: dict[str, tuple[Check, Callable[[], Text]]] = {
         check.a_claim_that_waited_sees_what_was_claimed,
         lambda: mutant(lock_queue_waiting=(("for no key update", ""),)),
     ),
+    "what is held stays behind when slots are renewed": (
+        check.renewed_slots_are_still_counted,
+        lambda: mutant(renew_slots=(("where e.id = h.id", "where false"),)),
+    ),
+    "renewing slots passes over what is locked": (
+        check.renewed_slots_are_still_counted,
+        lambda: mutant(renew_slots=(("for no key update of e", "for no key update of e skip locked"),)),
+    ),
     "lock and look in one statement": (
         check.a_claim_that_waited_sees_what_was_claimed,
         lambda: mutant(lock_queue_waiting=(("for no key update", ""),), claim=LOCK_AND_LOOK),

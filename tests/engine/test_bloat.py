@@ -1,0 +1,200 @@
+"""An old transaction keeps vacuum from removing what died: claims stay quick, and decide as they always do."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from queues.engine import Engine, bloat
+from queues.engine.arrays import numbers, texts
+from queues.engine.statements import statement
+from queues.ids import uuid7
+from tests.races.interleavings import Stage, claim, finish, token_of
+
+from .crew import Crew, engine_on, enqueue, ids, query
+
+PASSED = "update queues_floor set candidate = now()"  # as if five seconds had gone by
+
+
+@pytest.fixture(autouse=True)
+def every_claim_renews(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bloat, "CLAIMS", 1)
+    monkeypatch.setattr(bloat, "MANY_DEAD", 0)
+    engine.desk.bloat.is_high = True
+
+
+async def drain(crew: Crew, dsn: str, at_once: int = 1) -> list[UUID]:
+    order = []
+    while claims := await crew.take(at_once):
+        order += ids(claims)
+        await crew.end(ids(claims))
+        query_none(dsn, PASSED)
+    return order
+
+
+def query_none(dsn: str, text: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as db:
+        db.execute(text.encode())
+
+
+@pytest.mark.parametrize("limit", [3, None])
+async def test_floors_rise_and_the_order_stays(engine: Engine, dsn: str, limit: int | None) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=limit)
+    given = await enqueue(engine, 12)
+    assert await drain(crew, dsn) == given
+    assert query(dsn, "select place > now() - interval '1 minute' from queues_floor") == [(True,)]
+    later = await enqueue(engine, 5)
+    assert await drain(crew, dsn, 2) == later
+
+
+async def test_what_comes_back_to_a_place_under_the_floor_is_found_first(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=2)
+    (kept,) = await enqueue(engine, 1, max_attempts=2)
+    (due,) = await enqueue(engine, 1, delay=60.0)
+    assert ids(await crew.take(1)) == [kept]
+    await enqueue(engine, 6)
+    await drain(crew, dsn)
+    fresh = await enqueue(engine, 2)
+    (first,) = await enqueue(engine, 1, priority=3600)
+    query_none(dsn, "update queues_execution set due_at = now() where status = 'scheduled'")
+    query_none(dsn, statement("promote_due") % {"most": 10})
+    await crew.end([kept], "failed", retry_in=0.0)
+    floor = (
+        "select count(*) from queues_execution e, queues_floor f where e.status = 'queued' and e.place < f.place"
+    )
+    assert query(dsn, floor) == [(3,)]
+    assert await drain(crew, dsn) == [first, kept, due, *fresh]
+
+
+async def test_what_lies_under_the_floor_by_a_fault_is_found_by_the_check(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=2)
+    await enqueue(engine, 4)
+    await drain(crew, dsn)
+    (lost,) = await enqueue(engine, 1)
+    query_none(dsn, "update queues_floor set place = now() + interval '1 hour'")
+    assert await crew.take(1) == []
+    engine.desk.bloat._checked_at = float("-inf")
+    await engine.desk.bloat.look(engine.database)
+    engine._hinted(await queue_ids(dsn))
+    assert ids(await crew.take(1)) == [lost]
+
+
+async def queue_ids(dsn: str) -> list[int]:
+    return [row[0] for row in query(dsn, "select id from queues_queue")]
+
+
+async def test_two_servers_that_renew_hold_the_limit(engine: Engine, dsn: str) -> None:
+    async with engine_on(dsn) as other:
+        other.desk.bloat.is_high = True
+        crews = [
+            await Crew(each, f"crew {n}").join(("work", "line"), line=3) for n, each in enumerate((engine, other))
+        ]
+        await enqueue(engine, 150)
+        most, done = 0, 0
+
+        async def work(crew: Crew, dice: random.Random) -> None:
+            nonlocal most, done
+            while done < 150:
+                got = ids(await crew.take(dice.randint(1, 3), wait=0.05))
+                most = max(most, len(got) + sum(len(c.busy) for c in crews))  # type: ignore[attr-defined]
+                crew.busy |= set(got)  # type: ignore[attr-defined]
+                await asyncio.sleep(dice.uniform(0, 0.004))
+                crew.busy -= set(got)  # type: ignore[attr-defined]
+                await crew.end(got)
+                done += len(got)
+
+        for crew in crews:
+            crew.busy = set()  # type: ignore[attr-defined]
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(work(crew, random.Random(n)) for n, crew in enumerate(crews)))  # noqa: S311
+        assert (done, most) == (150, 3)
+        assert query(dsn, "select slot_generation > 20 from queues_queue") == [(True,)]
+
+
+# -- what a claim walks ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pinned(dsn: str) -> Iterator[None]:
+    with psycopg.connect(dsn) as db:
+        db.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        db.execute("select 1")
+        yield
+
+
+def renew(stage: Stage, db: psycopg.Connection[Any]) -> None:
+    queues = {"queues": numbers([stage.queue])}
+    db.execute(statement("lock_queues"), queues)
+    db.execute(statement("renew_slots"), queues)
+    db.execute(statement("raise_floors"), queues | {"workflows": texts(["work"])})
+
+
+def entries_of_a_claim(stage: Stage, db: psycopg.Connection[Any]) -> int:
+    """Index entries that a claim of one execution reads, dead or alive."""
+    db.execute("set enable_seqscan = off")
+    before = entries_read(db)
+    assert len(claim(stage, db, capacity=1)) == 1
+    db.commit()
+    return entries_read(db) - before
+
+
+def entries_read(db: psycopg.Connection[Any]) -> int:
+    db.execute("select pg_stat_force_next_flush()")
+    db.commit()
+    row = db.execute(
+        "select sum(idx_tup_read) from pg_stat_user_indexes where relname = 'queues_execution'"
+    ).fetchone()
+    db.commit()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.parametrize("limit", [5, None])
+def test_a_claim_does_not_walk_over_what_died_before(dsn: str, limit: int | None, pinned: None) -> None:
+    stage = Stage(dsn, limit=limit, waiting=300)
+    with stage.rival() as db:
+        while done := claim(stage, db):
+            for id in done:
+                finish(db, statement, id, token_of_claim(db, id))
+            db.commit()
+        stage.enqueue([uuid7() for _ in range(20)])
+        before = entries_of_a_claim(stage, db)
+        for _ in range(3):
+            renew(stage, db)
+            db.commit()
+            stage.main.execute(PASSED)
+        after = entries_of_a_claim(stage, db)
+    assert after < 20 < 300 <= before
+
+
+def token_of_claim(db: psycopg.Connection[Any], id: UUID) -> UUID:
+    row = db.execute("select token from queues_execution where id = %s", (id,)).fetchone()
+    assert row is not None
+    return UUID(str(row[0]))
+
+
+def test_a_result_that_is_being_handed_in_is_waited_for(dsn: str) -> None:
+    """Else what is held would not be of one generation, and a claim would not count it."""
+    stage = Stage(dsn, limit=3, waiting=6)
+    with stage.rival() as a, stage.rival() as b:
+        one, two = claim(stage, a, capacity=2)
+        a.commit()
+        finish(a, statement, one, token_of(stage, one))
+        b.execute("set lock_timeout = '200ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            renew(stage, b)
+        b.rollback()
+        a.rollback()
+        renew(stage, b)
+        assert len(claim(stage, b)) == 1
+        b.commit()
+        assert finish(a, statement, two, token_of(stage, two)) == 1
+        a.commit()
+        assert len(claim(stage, b)) == 1
