@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import Group, User
 
     _TextField = models.TextField[str | None, str | None]
+    _BigIntegerField = models.BigIntegerField[int, int]
 else:
     _TextField = models.TextField
+    _BigIntegerField = models.BigIntegerField
 
 
 class RawJSONField(_TextField):
@@ -392,7 +394,9 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return self.topic
-class XidField(models.BigIntegerField):
+
+
+class XidField(_BigIntegerField):
     """The number of a transaction, in PostgreSQL's own type: only it knows how to compare them."""
 
     def db_type(self, connection: Any) -> str:

@@ -1,10 +1,10 @@
 """Dead rows that vacuum may not remove yet: a claim must not walk over them.
 
 An old transaction anywhere on the database server keeps vacuum from removing whatever died after it began, and
-with it every index entry of it. Each claim and each result leaves two. While many have piled up, claims renew their
-queue's generation of slots, and raise its floors, every couple of thousand claims: a claim then walks those at most.
-Without (60,000 executions after a transaction was left open) claims under a limit came to a tenth of their rate,
-without a limit to half.
+with it every index entry of it. Each claim and each result leaves two. While many have piled up, claims renew
+their queue's generation of slots, and raise its floors, every couple of thousand claims: a claim then walks those
+at most. Without, and 50,000 executions after a transaction was left open, a claim of 50 under a limit takes 35 ms,
+and 2 with it; without a limit 5 and 2.
 """
 
 from __future__ import annotations
