@@ -15,7 +15,7 @@ EARLY = Q(attempt__gt=0) | Q(place__lt=F("enqueued_at")) | Q(due_at__isnull=Fals
 
 
 class Migration(migrations.Migration):
-    dependencies = [("queues", "0008_trail_of_schedules")]  # noqa: RUF012
+    dependencies = [("queues", "0009_grants_and_drains")]  # noqa: RUF012
 
     operations = [  # noqa: RUF012
         migrations.AddField("queue", "slot_generation", models.PositiveIntegerField(db_default=0, default=0)),
