@@ -38,7 +38,9 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Floor",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False)),
+                ("id", models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    )),
                 ("queue", models.ForeignKey("queues.queue", on_delete=models.CASCADE, db_index=False)),
                 ("workflow", models.CharField(max_length=200)),
                 ("place", models.DateTimeField()),
