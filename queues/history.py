@@ -138,7 +138,8 @@ def read(queue: Queue, window: Window, now: dt.datetime) -> Series:
     figures = _figures(queue, since, until, step, newest)
     covered = _covered(stretches, since, step, (until - since) // step)
     points = [_point(since + i * step, step, figures.get(i), seconds) for i, seconds in enumerate(covered)]
-    found = Change.objects.filter(queue=queue, at__gte=_time(since)).exclude(kind=Change.Kind.SCHEDULE)
+    kinds = (Change.Kind.DECLARED, Change.Kind.OVERRIDE, Change.Kind.PAUSE)
+    found = Change.objects.filter(queue=queue, kind__in=kinds, at__gte=_time(since))
     changes = list(found[:MOST_CHANGES])
     edge = Window(since, until, window.name)
     return Series(

@@ -297,7 +297,8 @@ def _check_until(until: dt.datetime | None, now: dt.datetime) -> None:
 def _check_version(row: Queue, expected: int | None) -> None:
     if expected is None or expected == row.version:
         return
-    missed = row.changes.exclude(kind=Change.Kind.SCHEDULE)[: min(max(row.version - expected, 1), 3)]
+    others = (Change.Kind.SCHEDULE, Change.Kind.ANSWER)
+    missed = row.changes.exclude(kind__in=others)[: min(max(row.version - expected, 1), 3)]
     told = " and ".join(_sentence(change) for change in missed) or "It was changed"
     raise StaleView(row, f"{told} since you opened this. Nothing was changed: look again, then decide.")
 

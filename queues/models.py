@@ -120,6 +120,7 @@ class Change(models.Model):
         DRAIN = "drain", "drain"
         PURGE = "purge", "purge"
         SLOT = "slot", "release of a slot"
+        ANSWER = "answer", "answer"
 
     class Through(models.TextChoices):
         PAGE = "page", "page"

@@ -1,4 +1,4 @@
-"""cancel and retry: what people (and programs on their behalf) do to one execution.
+"""cancel, retry, answer: what people (and programs on their behalf) do to one execution.
 
 Plain functions on Django's connection, each one transaction; page, admin, REST and command call the same ones.
 """
@@ -6,14 +6,17 @@ Plain functions on Django's connection, each one transaction; page, admin, REST 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.utils import timezone
+from msgspec import Raw
 
-from ..models import Change
+from ..models import Change, Wait
 from .errors import ExecutionNotFound, NotPossible
 from .statements import statement
-from .waking import wake_after
+from .waking import wake, wake_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,43 @@ def retry_execution(execution_id: UUID, *, actor: str, through: Change.Through) 
         status = _status(execution_id)
         raise NotPossible(f"Only a failed or cancelled execution can be retried; this one is {status}.")
     return RetryOutcome(execution_id, row[0])
+
+
+def answer_wait(execution_id: UUID, *, key: str, data: Raw, actor: str, through: Change.Through) -> None:
+    """Gives an execution the answer that it waits for under `key`, and lets it go on. The same answer again
+    changes nothing. `data` is JSON, checked by the caller.
+
+    Raises `ExecutionNotFound`, or `NotPossible` when nobody waits for this key, or got another answer.
+    """
+    text = bytes(data).decode()
+    values: dict[str, str | UUID] = {"id": execution_id, "key": key, "data": text, "by": actor[:200]}
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement("answer_wait"), values)
+        row = cursor.fetchone()
+        if row is None:
+            cursor.execute(statement("find_answer"), values)
+            _check_answered(execution_id, key, cursor.fetchone())
+            return
+        Change.objects.create(
+            queue_id=row[0], at=timezone.now(), kind=Change.Kind.ANSWER, subject=key, before="waiting",
+            after="answered", actor=actor[:200], through=through, reason=f"{row[1]} {execution_id}: {text}"[:500],
+        )  # fmt: skip
+        transaction.on_commit(lambda: wake([execution_id]))
+
+
+def _check_answered(execution_id: UUID, key: str, row: tuple[Any, ...] | None) -> None:
+    if row is None:
+        raise ExecutionNotFound(execution_id)
+    status, kind, timed_out, by, same = row
+    if kind != Wait.Kind.RESUME:
+        raise NotPossible(f"The execution does not wait for an answer under the key {key}.")
+    if same:
+        return
+    if by:
+        raise NotPossible(f"This was answered already, by {by}, and differently.")
+    if timed_out:
+        raise NotPossible("The time for an answer is over.")
+    raise NotPossible(f"The execution waits for no answer any more: it is {status}.")
 
 
 def _run(name: str, values: dict[str, str | UUID]) -> tuple[str, ...] | None:

@@ -145,9 +145,9 @@ class Waits:
         number = flight.add(statement("wake"), values)
         return (await self._database.fly(flight))[number]
 
-    async def published(self, topic: str) -> int:
-        """An event is committed: returns how many executions it woke."""
-        return await self.look(row[0] for row in await self._read("waits_on_topic", {"topic": topic}))
+    async def published(self, topic: str) -> None:
+        """An event is committed."""
+        await self.look(row[0] for row in await self._read("waits_on_topic", {"topic": topic}))
 
     async def _waiting_for(self, final: set[UUID]) -> set[UUID]:
         return {row[0] for row in await self._read("waits_on_strangers", {"ids": uuids(final)})}

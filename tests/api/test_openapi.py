@@ -32,6 +32,8 @@ SAMPLES: dict[tuple[str, str], Any] = {
             }
         ]
     },
+    ("post", "/api/v1/executions/results"): {"ids": [str(uuid4())]},
+    ("post", "/api/v1/events"): {"topic": "t", "payload": {"a": 1}},
     ("put", "/api/v1/limits/{name}"): {"limit": 3, "reason": "r"},
     ("put", "/api/v1/pauses/{name}"): {"reason": "r"},
     ("post", "/api/v1/workers/{worker_id}/exchange"): {"seq": 1, "capacity": 1},
@@ -148,11 +150,13 @@ async def test_what_is_described_is_taken_and_given(
         "executions/{id}/steps",
         "executions/{id}/logs",
         "executions/{id}/stream",
+        "events",
     ],
 )
 async def test_what_is_read_is_as_described(client: Client, document: dict[str, Any], path: str) -> None:
     await client.post("/api/v1/workers", SAMPLES["post", "/api/v1/workers"])
     made = await client.post("/api/v1/executions", SAMPLES["post", "/api/v1/executions"])
+    await client.post("/api/v1/events", SAMPLES["post", "/api/v1/events"])
     operation = document["paths"][
         "/api/v1/" + path.replace("{id}", "{execution_id}").replace("queues/q", "queues/{name}")
     ]["get"]

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 from msgspec.structs import force_setattr
 
 from queues.engine import Engine, get_engine
@@ -53,7 +53,7 @@ from .checks import (
     storable_error,
     time_problem,
 )
-from .replies import ExecutionView, execution_view
+from .replies import ExecutionView, WaitView, execution_view, wait_view
 
 Reply = tuple[int, bytes]
 
@@ -179,10 +179,16 @@ async def execution(principal: Principal, execution_id: UUID, wait: float = 0.0)
 
 
 async def viewed(engine: Engine, row: Sequence[Any]) -> ExecutionView:
-    """A row of `read_execution`, with what is told of one that is queued."""
-    if row[3] != Status.QUEUED:
-        return execution_view(row)
-    return execution_view(row, *await _place(engine, row[0]))
+    """A row of `read_execution`, with what is told of one that is queued or waits."""
+    if row[3] == Status.QUEUED:
+        return execution_view(row, *await _place(engine, row[0]))
+    return execution_view(row, waits=await _waits(engine, row[0]) if row[3] == Status.WAITING else UNSET)
+
+
+async def _waits(engine: Engine, execution_id: UUID) -> list[WaitView]:
+    async with engine.connection() as conn:
+        cursor = await conn.execute(statement("open_waits"), {"id": execution_id})
+        return [wait_view(row) async for row in cursor]
 
 
 async def read_one(engine: Engine, principal: Principal, execution_id: UUID) -> tuple[Any, ...]:
@@ -308,7 +314,7 @@ def _resumed(claimed: Claimed, resumed: dict[UUID, Resumed]) -> Claimed:
         claimed,
         attempt=claimed.attempt - resumes,
         max_attempts=claimed.max_attempts - resumes,
-        waits=waits or msgspec.UNSET,
+        waits=waits or UNSET,
     )
 
 

@@ -16,7 +16,7 @@ from queues import problems
 from queues.keys import Principal, authenticate
 from queues.problems import NotFound, Problem, TooLarge, as_problem
 
-from . import handlers, telling
+from . import handlers, telling, waiting
 from .checks import MAX_REQUEST_BYTES
 from .handlers import Reply
 
@@ -35,6 +35,8 @@ _PLAIN: dict[tuple[str, str], Verb] = {
     ("POST", "workers"): handlers.register,
     ("POST", "steps"): handlers.save_steps,
     ("POST", "logs"): telling.save_logs,
+    ("POST", "executions/results"): waiting.results,
+    ("POST", "events"): waiting.publish,
 }
 _OF_WORKER: dict[tuple[str, str], Callable[[Principal, UUID, bytes], Coroutine[Any, Any, Reply]]] = {
     ("POST", "exchange"): handlers.exchange,

@@ -15,7 +15,7 @@ from queues import gauges
 from queues.engine.statements import statement
 from queues.gauges import Gauge
 from queues.keys import Principal
-from queues.models import Queue, Registration, Worker
+from queues.models import Queue, Registration, Status, Worker
 from queues.names import name_problem
 from queues.problems import NotFound
 from queues.search.finding import find
@@ -32,6 +32,7 @@ from .replies import (
     StepView,
     WorkerView,
     execution_view,
+    wait_view,
 )
 
 MAX_PAGE = 200
@@ -47,7 +48,10 @@ def execution(principal: Principal, execution_id: UUID) -> ExecutionView:
     rows = _rows("read_execution", id=execution_id)
     if not rows or not principal.reaches(rows[0][2]):
         raise NotFound(f"There is no execution {execution_id}.")
-    return execution_view(rows[0])
+    if rows[0][3] != Status.WAITING:
+        return execution_view(rows[0])
+    waits = _rows("open_waits", "queues", id=execution_id)
+    return execution_view(rows[0], waits=[wait_view(row) for row in waits])
 
 
 def executions(principal: Principal, search: Search, *, limit: int, cursor: UUID | None) -> ExecutionPage:
@@ -174,7 +178,7 @@ def _worker_view(worker: Worker, pairs: list[tuple[str, str]]) -> WorkerView:
     )
 
 
-def _rows(name: str, **values: Any) -> list[tuple[Any, ...]]:
+def _rows(name: str, package: str = "workflows", **values: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(statement(name, "workflows"), values)
+        cursor.execute(statement(name, package), values)
         return list(cursor.fetchall())

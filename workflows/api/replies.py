@@ -14,6 +14,32 @@ from queues.requests import Level, Limit, Name, Text
 Time = Annotated[dt.datetime, Meta(tz=True)]
 
 
+class AwaitedView(Struct, frozen=True, kw_only=True):
+    count: int
+    first: list[UUID]  # ten of them at most
+
+
+class WaitView(Struct, frozen=True, kw_only=True):
+    """What an execution waits for right now."""
+
+    key: str
+    kind: str  # time, executions, event, resume
+    since: Time
+    until: Time | None  # time: when it is over; else when it times out
+    topic: str | None
+    executions: AwaitedView | None
+    note: Raw
+
+
+def wait_view(row: Sequence[Any]) -> WaitView:
+    """From a row of `open_waits`."""
+    key, kind, since, until, topic, count, first, note = row
+    awaited = None if count is None else AwaitedView(count=count, first=first)
+    return WaitView(
+        key=key, kind=kind, since=since, until=until, topic=topic, executions=awaited, note=Raw(note.encode())
+    )
+
+
 class ExecutionView(Struct, frozen=True, kw_only=True):
     id: UUID
     workflow_id: str
@@ -35,23 +61,62 @@ class ExecutionView(Struct, frozen=True, kw_only=True):
     root_id: UUID | None
     position: int | None = None  # place in line, 1 = next; null when not waiting or far back
     served: bool | None = None  # queued: whether a living worker serves it. Told by the addresses of one execution
+    waits: list[WaitView] | UnsetType = UNSET  # waiting: for what. Told by the addresses of one execution
 
 
-EXECUTION_FIELDS = ExecutionView.__struct_fields__[:-2]
+EXECUTION_FIELDS = ExecutionView.__struct_fields__[:-3]
 _RAW_FIELDS = ("payload", "result", "error")
 
 
-def execution_view(row: Sequence[Any], position: int | None = None, served: bool | None = None) -> ExecutionView:
+def execution_view(
+    row: Sequence[Any],
+    position: int | None = None,
+    served: bool | None = None,
+    *,
+    waits: list[WaitView] | UnsetType = UNSET,
+) -> ExecutionView:
     """From a row of `read_execution` or `list_executions`."""
     fields = dict(zip(EXECUTION_FIELDS, row, strict=True))
     fields |= {name: Raw(fields[name].encode()) for name in _RAW_FIELDS}
-    return ExecutionView(position=position, served=served, **fields)
+    return ExecutionView(position=position, served=served, waits=waits, **fields)
 
 
 class ExecutionPage(Struct, frozen=True, kw_only=True):
     executions: list[ExecutionView]
     next_cursor: str | None  # for `cursor`; null on the last page
     searched_back_to: Time | None = None  # the search took too long and ended here: go on with `next_cursor`
+
+
+class ResultView(Struct, frozen=True, kw_only=True):
+    id: UUID
+    status: str  # completed, failed, cancelled
+    result: Raw
+    error: Raw
+
+
+class Results(Struct, frozen=True, kw_only=True):
+    executions: list[ResultView]  # those that are final, in the order asked for
+    left: list[UUID] = []  # final, and left out because the answer would be too large: ask again for these
+
+
+class EventView(Struct, frozen=True, kw_only=True):
+    id: UUID
+    topic: str
+    payload: Raw
+    published_at: Time
+    published_by: str
+
+
+class EventPage(Struct, frozen=True, kw_only=True):
+    events: list[EventView]
+    next_cursor: str | None  # for `cursor`; null on the last page
+
+
+class PublishedView(Struct, frozen=True, kw_only=True):
+    id: UUID
+    topic: str
+    published_at: Time
+    woken: int  # executions that waited for it; none for a repeat
 
 
 class Override(Struct, frozen=True, kw_only=True):

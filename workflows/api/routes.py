@@ -16,17 +16,19 @@ from ninja.errors import HttpError, ValidationError
 from ninja.security import HttpBearer
 
 from queues import limits, problems
-from queues.engine.operate import cancel_execution, retry_execution
+from queues.engine.operate import answer_wait, cancel_execution, retry_execution
 from queues.keys import Principal, authenticate, authenticate_request, scope_of
 from queues.models import ApiKey, Change, Status
 from queues.problems import Invalid, NotFound, Problem, TooLarge, as_problem
 from queues.requests import (
     Accepted,
     AcceptedBatch,
+    Answer,
     Beat,
     Exchange,
     Exchanged,
     Heartbeat,
+    NewEvent,
     NewExecution,
     NewExecutions,
     NewLogs,
@@ -35,13 +37,15 @@ from queues.requests import (
     Registered,
     SavedLogs,
     SavedSteps,
+    WantedResults,
 )
 
 from .. import schedules as verbs
-from . import handlers, reads, schedules, telling
+from . import handlers, reads, schedules, telling, waiting
 from .checks import MAX_REQUEST_BYTES, decoded, searched, time_problem
 from .openapi import API, described
 from .replies import (
+    EventPage,
     ExecutionPage,
     ExecutionView,
     LimitChange,
@@ -49,8 +53,10 @@ from .replies import (
     News,
     NewSchedule,
     PauseChange,
+    PublishedView,
     QueuePage,
     QueueView,
+    Results,
     ScheduleChange,
     SchedulePage,
     SchedulePauseChange,
@@ -176,6 +182,24 @@ def retry(request: Request, execution_id: UUID) -> HttpResponse:
     return _json(reads.execution(request.auth, execution_id))
 
 
+@api.post(
+    "/executions/{uuid:execution_id}/resume", tags=["executions"], **described((200, ExecutionView), body=Answer)
+)
+def answer(request: Request, execution_id: UUID) -> HttpResponse:
+    """Answer an execution that waits for a person or a program, under the key of its wait. It goes on at once."""
+    request.auth.needs(FULL)
+    item = waiting.decoded_answer(_body(request))
+    reads.execution(request.auth, execution_id)
+    answer_wait(execution_id, key=item.key, data=item.data, actor=request.auth.actor, through=REST)
+    return _json(reads.execution(request.auth, execution_id))
+
+
+@api.post("/executions/results", tags=["executions"], **hot, **described((200, Results), body=WantedResults))
+async def results(request: Request) -> HttpResponse:
+    """Results of up to 1,000 executions. Those that are not final, or not visible, are left out."""
+    return await _reply(waiting.results(request.auth, _body(request)))
+
+
 @api.get("/executions/{uuid:execution_id}/steps", tags=["executions"], **described((200, StepList)))
 def list_steps(request: Request, execution_id: UUID) -> HttpResponse:
     """What the steps of an execution returned."""
@@ -201,6 +225,24 @@ async def follow(request: Request, execution_id: UUID, after: str = "", wait: st
     (seconds, at most 60) the answer comes when there is news or the time is over. Of states that follow each other
     quickly the last one is told; log lines are all told."""
     return await _reply(telling.news(request.auth, execution_id, after=after, wait=handlers.wait_seconds(wait)))
+
+
+# -- events ------------------------------------------------------------------------------------------
+
+
+@api.post(
+    "/events", tags=["events"], **hot, **described((201, PublishedView), (200, PublishedView), body=NewEvent)
+)
+async def publish(request: Request) -> HttpResponse:
+    """Publish an event: every execution that waits for its topic goes on. 200 when it was there already."""
+    return await _reply(waiting.publish(request.auth, _body(request)))
+
+
+@api.get("/events", tags=["events"], **described((200, EventPage)))
+def list_events(request: Request, topic: str | None = None, limit: Page = 50, cursor: str = "") -> HttpResponse:
+    """Events, newest first, a page at a time; of one topic or of all."""
+    request.auth.needs(FULL, ENQUEUE)
+    return _json(waiting.event_page(request.auth, topic=topic, limit=limit, cursor=cursor))
 
 
 # -- queues ------------------------------------------------------------------------------------------
