@@ -67,6 +67,7 @@ class Queue(models.Model):
 
     version = models.PositiveBigIntegerField(default=1)  # +1 with every change of limit or pause
     slot_generation = models.PositiveIntegerField(default=0, db_default=0)  # that of everything held here
+    timed = models.BooleanField(default=False, db_default=False)  # executions may have a timeout as a whole
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -418,6 +419,29 @@ class Floor(models.Model):
 
     def __str__(self) -> str:
         return f"{self.workflow} from {self.place}"
+
+
+class Deadline(models.Model):
+    """When an execution ends that has not started (kind queue) or not finished (kind execution) by then.
+
+    Few have any, so these are not columns of the hot table.
+    """
+
+    class Kind(models.TextChoices):
+        QUEUE = "queue", "queue timeout"
+        EXECUTION = "execution", "execution timeout"
+
+    pk = models.CompositePrimaryKey("execution_id", "kind")
+    execution_id = models.UUIDField()
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    seconds = models.FloatField()  # from when it may start, and again from a retry by hand
+    at = models.DateTimeField(null=True, blank=True)  # empty: it has had its effect, or cannot have any more
+
+    class Meta:
+        indexes = (models.Index(fields=("at",), name="deadline_at", condition=Q(at__isnull=False)),)
+
+    def __str__(self) -> str:
+        return f"{self.execution_id} {self.kind}"
 
 
 class Holding(models.Model):

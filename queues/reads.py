@@ -15,7 +15,19 @@ from django.db.models.functions import Cast
 
 from .access import EVERYWHERE, Sight
 from .engine.statements import statement
-from .models import FINAL, HELD, Change, Declaration, Execution, Holding, Queue, Registration, Status, Worker
+from .models import (
+    FINAL,
+    HELD,
+    Change,
+    Deadline,
+    Declaration,
+    Execution,
+    Holding,
+    Queue,
+    Registration,
+    Status,
+    Worker,
+)
 
 GONE_FOR = dt.timedelta(days=1)  # how long a worker that left is still listed
 PAGE_SIZE = 50
@@ -184,6 +196,11 @@ def attempts(execution: Any) -> list[Attempt]:
     if last and all(attempt.started != last.started for attempt in tries):
         tries.append(last)
     return tries
+
+
+def deadlines(execution: Execution) -> list[Deadline]:
+    """When it has to have started, and to have finished, as far as it has timeouts."""
+    return list(Deadline.objects.filter(execution_id=execution.id).order_by("-kind"))
 
 
 def children(execution: Execution, sight: Sight = EVERYWHERE) -> list[Row]:

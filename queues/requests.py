@@ -25,6 +25,8 @@ Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
 Key = Annotated[str, Meta(min_length=1, max_length=200)]
 Limit = Annotated[int, Meta(ge=0, le=MAX_LIMIT)]
 Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
+Timeout = Annotated[float, Meta(gt=0, le=31_536_000)]  # seconds
+Priority = Annotated[int, Meta(ge=-1_000_000, le=1_000_000)]  # seconds of head start
 Text = Annotated[str, Meta(max_length=500)]
 Level = Literal["debug", "info", "warning", "error"]  # from the least
 
@@ -58,10 +60,13 @@ class NewExecution(_Request, frozen=True, kw_only=True):
     queue_name: Name | None = None  # default: the workflow's queue, else a queue named after it
     queue_concurrency_limit: Limit | UnsetType | None = UNSET  # for a queue that does not exist yet
     idempotency_key: Key | None = None
-    priority: Annotated[int, Meta(ge=-1_000_000, le=1_000_000)] = 0  # seconds of head start
+    priority: Priority | None = None  # default: the workflow's
     run_at: dt.datetime | None = None  # not before; with a time zone
     delay: Seconds | None = None  # not before now + delay
     max_attempts: Annotated[int, Meta(ge=1, le=1_000)] | None = None
+    # Counted from when it may start. Default: the workflow's; null = none, whatever the workflow says.
+    queue_timeout: Timeout | UnsetType | None = UNSET  # to its first start, else it fails
+    execution_timeout: Timeout | UnsetType | None = UNSET  # to its end, all attempts and pauses in it
     parent: Parent | None = None
 
 
@@ -114,6 +119,10 @@ class WorkflowDeclaration(_Request, frozen=True, kw_only=True):
     description: Text = ""
     max_attempts: Annotated[int, Meta(ge=1, le=1_000)] = 1
     schedule: ScheduleDeclaration | UnsetType | None = UNSET  # null: none any more; absent: nothing is said
+    # Of its executions, where nobody says otherwise:
+    priority: Priority = 0
+    queue_timeout: Timeout | None = None
+    execution_timeout: Timeout | None = None
 
 
 class Register(_Request, frozen=True, kw_only=True):
@@ -143,10 +152,11 @@ class Registered(_Reply, frozen=True, kw_only=True):
     warnings: list[str] = []  # sentences for the worker's log
 
 
-class ErrorInfo(_Request, frozen=True, kw_only=True):
+class ErrorInfo(_Request, frozen=True, kw_only=True, omit_defaults=True):
     type: Annotated[str, Meta(max_length=200)] = "Error"
     message: Annotated[str, Meta(max_length=20_000)] = ""
     traceback: Annotated[str, Meta(max_length=100_000)] = ""
+    reason: Annotated[str, Meta(max_length=50)] = ""  # a word for programs, e.g. attempt_timeout
 
 
 class NewWait(_Request, frozen=True, kw_only=True):
@@ -212,6 +222,7 @@ class Claimed(_Reply, frozen=True, kw_only=True):
     root_id: UUID | None
     steps: dict[str, Raw] | UnsetType = UNSET  # results of finished steps, by key
     waits: dict[str, Waited] | UnsetType = UNSET  # those that are over, by key
+    deadline: dt.datetime | UnsetType = UNSET  # when the whole execution has to be finished
 
 
 class Refused(_Reply, frozen=True, kw_only=True):

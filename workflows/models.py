@@ -17,6 +17,9 @@ class Workflow(models.Model):
     queue = models.ForeignKey("queues.Queue", on_delete=models.CASCADE, related_name="workflows")
     description = models.CharField(max_length=500, blank=True, default="")
     max_attempts = models.PositiveIntegerField(default=1)
+    priority = models.IntegerField(default=0, db_default=0)
+    queue_timeout = models.FloatField(null=True, blank=True)  # seconds
+    execution_timeout = models.FloatField(null=True, blank=True)  # seconds
     registered_at = models.DateTimeField()
 
     class Meta:

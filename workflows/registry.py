@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
+from msgspec import UNSET
+from msgspec.structs import force_setattr
+
 from queues.engine import Engine
 from queues.engine.arrays import numbers, texts
 from queues.engine.statements import statement
-from queues.requests import WorkflowDeclaration
+from queues.requests import NewExecution, WorkflowDeclaration
 
 from .models import Workflow
 
@@ -17,10 +20,17 @@ MAX_KEPT = 10_000
 
 
 class Home(NamedTuple):
-    """Where a workflow's executions go, and how often they are tried."""
+    """Where a workflow's executions go, and with which options, when nobody says otherwise."""
 
     queue: str
     max_attempts: int | None  # None: nobody has registered the workflow
+    priority: int = 0
+    queue_timeout: float | None = None
+    execution_timeout: float | None = None
+
+    @property
+    def has_options(self) -> bool:
+        return bool(self.priority or self.queue_timeout or self.execution_timeout)
 
 
 _kept: dict[str, tuple[float, Home]] = {}
@@ -33,6 +43,9 @@ async def declare(engine: Engine, workflows: list[WorkflowDeclaration]) -> list[
         "queues": texts(item.queue for item in workflows),
         "descriptions": texts(item.description for item in workflows),
         "max_attempts": numbers(item.max_attempts for item in workflows),
+        "priorities": numbers(item.priority for item in workflows),
+        "queue_timeouts": numbers(item.queue_timeout for item in workflows),
+        "execution_timeouts": numbers(item.execution_timeout for item in workflows),
     }
     async with engine.connection() as conn, conn.transaction():
         cursor = await conn.execute(statement("moved_workflows", "workflows"), values)
@@ -56,8 +69,26 @@ async def resolve(engine: Engine, workflow_id: str) -> Home:
 
 def home_of(workflow_id: str) -> Home:
     """The same for pages, on Django's connection."""
-    found = Workflow.objects.filter(pk=workflow_id).values_list("queue__name", "max_attempts").first()
+    options = ("queue__name", *Home._fields[1:])
+    found = Workflow.objects.filter(pk=workflow_id).values_list(*options).first()
     return Home(*found) if found else Home(workflow_id, None)
+
+
+def fill_in(item: NewExecution, home: Home) -> None:
+    """What a request leaves open is as its workflow says. Only for requests that nobody else has yet."""
+    force_setattr(item, "queue_name", item.queue_name or home.queue)
+    force_setattr(item, "max_attempts", item.max_attempts or home.max_attempts or 1)
+    if home.has_options:
+        fill_in_options(item, home)
+
+
+def fill_in_options(item: NewExecution, home: Home) -> None:
+    if item.priority is None:
+        force_setattr(item, "priority", home.priority)
+    if item.queue_timeout is UNSET:
+        force_setattr(item, "queue_timeout", home.queue_timeout)
+    if item.execution_timeout is UNSET:
+        force_setattr(item, "execution_timeout", home.execution_timeout)
 
 
 def forget() -> None:

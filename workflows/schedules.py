@@ -18,7 +18,7 @@ from django.db.models import F
 from msgspec import Raw
 
 from queues.engine.duties import LOCK_CLASS
-from queues.engine.enqueue import HINT, Placed, insertion
+from queues.engine.enqueue import HINT, Placed, insertions
 from queues.engine.statements import statement
 from queues.ids import uuid7
 from queues.limits import clean, database_now
@@ -160,9 +160,9 @@ def run_now(schedule_id: UUID, act: Act, *, execution_id: UUID | None = None) ->
         row, now = _lock(schedule_id), database_now()
         if execution_id is not None and (known := _known_run(row, execution_id)):
             return known
-        queue, tries = _home(row)
+        queue, workflow = _home(row)
         new_id = execution_id or uuid7()
-        item = _execution(row, now, new_id, tries)
+        item = _execution(row, now, new_id, workflow)
         _enqueue(Placed(item, queue.id))
         Tick.objects.create(
             schedule=row, at=now, outcome=Tick.Outcome.STARTED, by=clean(act.actor, MAX_ACTOR),
@@ -402,9 +402,9 @@ def _check_version(row: Schedule, expected: int | None) -> None:
 # -- running by hand -------------------------------------------------------------------------------
 
 
-def _home(row: Schedule) -> tuple[Queue, int]:
+def _home(row: Schedule) -> tuple[Queue, Workflow]:
     workflow = Workflow.objects.select_related("queue").get(id=row.workflow)
-    return row.queue or workflow.queue, workflow.max_attempts
+    return row.queue or workflow.queue, workflow
 
 
 def _known_run(row: Schedule, execution_id: UUID) -> UUID | None:
@@ -417,17 +417,22 @@ def _known_run(row: Schedule, execution_id: UUID) -> UUID | None:
     return None
 
 
-def _execution(row: Schedule, now: dt.datetime, id: UUID, tries: int) -> NewExecution:
+def _execution(row: Schedule, now: dt.datetime, id: UUID, workflow: Workflow) -> NewExecution:
     payload = row.payload
     if payload is None:
         payload = tick_payload(
             id=row.id, name=row.name, timezone=row.timezone, at=now, last=row.ticked_at,
             next=timing_of(row).next(now),
         )  # fmt: skip
-    return NewExecution(id=id, workflow_id=row.workflow, payload=Raw(payload.encode()), max_attempts=tries)
+    return NewExecution(
+        id=id, workflow_id=row.workflow, payload=Raw(payload.encode()), max_attempts=workflow.max_attempts,
+        priority=workflow.priority, queue_timeout=workflow.queue_timeout,
+        execution_timeout=workflow.execution_timeout,
+    )  # fmt: skip
 
 
 def _enqueue(placed: Placed) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(statement("enqueue"), insertion([placed]))
+        for name, values in insertions([placed]):
+            cursor.execute(statement(name), values)
         cursor.execute(HINT, [placed.queue_id])

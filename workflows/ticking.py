@@ -22,7 +22,7 @@ from msgspec import Raw
 from queues.engine.arrays import texts, uuids
 from queues.engine.database import Connection, Database
 from queues.engine.duties import LOCK_CLASS
-from queues.engine.enqueue import HINT, Placed, insertion
+from queues.engine.enqueue import HINT, Placed, insertions
 from queues.engine.statements import statement
 from queues.requests import NewExecution
 
@@ -61,6 +61,9 @@ class Due(NamedTuple):
     next_at: dt.datetime
     ticked_at: dt.datetime | None
     now: dt.datetime
+    priority: int = 0
+    queue_timeout: float | None = None
+    execution_timeout: float | None = None
 
     @property
     def timing(self) -> Timing:
@@ -214,8 +217,9 @@ def _execution(due: Due, at: dt.datetime, last: dt.datetime | None, id: UUID) ->
             id=due.id, name=due.name, timezone=due.timezone, at=at, last=last, next=due.timing.next(at)
         )
     return NewExecution(
-        id=id, workflow_id=due.workflow, payload=Raw(payload.encode()), max_attempts=due.max_attempts
-    )
+        id=id, workflow_id=due.workflow, payload=Raw(payload.encode()), max_attempts=due.max_attempts,
+        priority=due.priority, queue_timeout=due.queue_timeout, execution_timeout=due.execution_timeout,
+    )  # fmt: skip
 
 
 def tick_payload(
@@ -255,7 +259,8 @@ async def _write(conn: Connection, work: _Work) -> None:
         if row is not None:
             hints.add(row[1])
     if work.placed:
-        await conn.execute(statement("enqueue"), insertion(work.placed))
+        for name, values in insertions(work.placed):
+            await conn.execute(statement(name), values)
     await _note(conn, work)
     for queue_id in sorted({placed.queue_id for placed in work.placed}):
         await conn.execute(HINT, (queue_id,))

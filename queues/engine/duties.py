@@ -1,10 +1,11 @@
 """Background duties. Every server runs them; an advisory lock lets one at a time do each tick.
 
-sweep   workers without a lease are lost, what they held goes back to its place
-tick    what is due becomes queued, and waits whose time has come end; waits that nobody ended are found; what
-        nobody registered for goes to the workers of its workflow; overrides and pauses that have an end, end
-prune   finished executions, events, and workers that are gone, are deleted after the retention time
-others  what other parts of the server do in the background
+sweep      workers without a lease are lost, what they held goes back to its place
+tick       what is due becomes queued, and waits whose time has come end; waits that nobody ended are found; what
+           nobody registered for goes to the workers of its workflow; overrides and pauses that have an end, end
+deadlines  what has waited or run for longer than it may fails, or is asked to stop
+prune      finished executions, events, and workers that are gone, are deleted after the retention time
+others     what other parts of the server do in the background
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 
 from ..limits import end_due
-from .database import Connection, Database
+from .database import Connection, Database, Row
 from .statements import statement
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ MOST_DUE = 1_000
 MOST_PRUNED = 1_000
 PRUNE_SECONDS = 60.0
 LOCK_CLASS = 7106  # advisory locks of the duties
-TICK = 1
+TICK, DEADLINES = 1, 5  # 2 is for circles of waits, 3 and 4 are for schedules
+MOST_OVER = 1_000  # deadlines that one look ends
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +97,7 @@ class Duties:
 
     async def _what_is_due(self, conn: Connection) -> Found | None:
         """None when another server is at it."""
-        cursor = await conn.execute("select pg_try_advisory_xact_lock(%s::int, %s::int)", (LOCK_CLASS, TICK))
-        if await cursor.fetchone() != (True,):
+        if not await _first(conn, TICK):
             return None
         due = await (await conn.execute(statement("promote_due"), {"most": MOST_DUE})).fetchall()
         waits = await (await conn.execute(statement("waits_due"), {"most": MOST_DUE})).fetchall()
@@ -114,6 +115,38 @@ class Duties:
         now = time.monotonic()
         self._unserved_from = now + 20 * (now - began)
         return [(row[0], row[1]) for row in rows]
+
+    async def deadlines(self) -> None:
+        engine = self._engine
+        async with engine.database.connection() as conn:
+            row = await (await conn.execute(statement("next_deadline"))).fetchone()
+        left = 1.0 if row is None or row[0] is None else float(row[0])
+        if left > 0:
+            await asyncio.sleep(min(1.0, max(0.05, left)))
+            return
+        ended, stopping, full = await engine.database.again(self._end_what_is_over)
+        engine.taken_back(ended)
+        await engine.ask_to_stop(stopping)
+        await asyncio.sleep(0 if full else 0.05)  # what was locked is looked at again
+
+    async def _end_what_is_over(self) -> tuple[list[Row], set[UUID], bool]:
+        """What failed for its deadline (execution, queue, status, parent), the workers that are to stop something,
+        and whether there may be more. Nothing when another server is at it."""
+        ended: list[Row] = []
+        stopping: set[UUID] = set()
+        async with self._engine.database.connection() as conn, conn.transaction():
+            if not await _first(conn, DEADLINES):
+                return ended, stopping, False
+            for kind in ("queue", "execution"):
+                cursor = await conn.execute(statement("time_out"), {"kind": kind, "most": MOST_OVER})
+                for *row, worker_id in await cursor.fetchall():
+                    if row[2] == "cancelling":
+                        stopping.add(worker_id)
+                    else:
+                        ended.append(tuple(row))
+            cursor = await conn.execute(statement("settle_deadlines"), {"most": 2 * MOST_OVER})
+            settled = await cursor.fetchone()
+        return ended, stopping, settled == (2 * MOST_OVER,)
 
     async def prune(self) -> None:
         engine = self._engine
@@ -144,6 +177,12 @@ class Duties:
             if len(gone) < MOST_PRUNED:
                 return
             await asyncio.sleep(0.05)
+
+
+async def _first(conn: Connection, duty: int) -> bool:
+    """Whether no other server is at this duty, until the end of this transaction."""
+    cursor = await conn.execute("select pg_try_advisory_xact_lock(%s::int, %s::int)", (LOCK_CLASS, duty))
+    return await cursor.fetchone() == (True,)
 
 
 async def _until_due(conn: Connection) -> tuple[float, bool]:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -118,7 +118,8 @@ class Engine:
             self.wakes.listen, self._look_for_work, self._watch, self._look_at_bloat,
         ]  # fmt: skip
         if self.config.duties:
-            loops += [self.duties.sweep, self.duties.tick, self.duties.prune, self.duties.others]
+            loops += [self.duties.sweep, self.duties.tick, self.duties.deadlines]
+            loops += [self.duties.prune, self.duties.others]
         self._tasks = [asyncio.create_task(_forever(loop)) for loop in loops]
 
     async def drain(self) -> None:
@@ -301,6 +302,12 @@ class Engine:
         self._count(ended)
         if ended:
             self._changed({row.queue_id for row in ended})
+
+    async def ask_to_stop(self, workers: Iterable[UUID]) -> None:
+        """These have something that is to be cancelled: wherever they wait, they learn it at once."""
+        for worker_id in workers:
+            async with self.database.connection() as conn:
+                await conn.execute("select pg_notify('polos_wake', %s)", (f"cancel:{worker_id}",))
 
     def _changed(self, queue_ids: set[int]) -> None:
         self.wakes.tell_others(queue_ids)

@@ -76,6 +76,11 @@ class _Kind:
     priority: int
     max_attempts: int
     notes: list[str]
+    timeouts: list[tuple[str, float]]  # kind of deadline, and seconds
+
+    @property
+    def is_timed(self) -> bool:
+        return any(kind == "execution" for kind, _ in self.timeouts)
 
 
 class _Batch(NamedTuple):
@@ -90,10 +95,12 @@ class _Batch(NamedTuple):
         return _Batch(*([column[n] for n in which] for column in self))  # type: ignore[arg-type]
 
 
-_Asked = tuple[str | None, str, int | UnsetType | None, int, int | None]
+_Timeout = float | UnsetType | None
+_Asked = tuple[str | None, str, int | UnsetType | None, int | None, int | None, _Timeout, _Timeout]
 _asked: Callable[[NewExecution], _Asked] = attrgetter(
-    "queue_name", "workflow_id", "queue_concurrency_limit", "priority", "max_attempts"
-)
+    "queue_name", "workflow_id", "queue_concurrency_limit", "priority", "max_attempts", "queue_timeout",
+    "execution_timeout",
+)  # fmt: skip
 _particulars: Callable[[NewExecution], tuple[object, ...]] = attrgetter(
     "idempotency_key", "parent", "run_at", "delay"
 )
@@ -107,12 +114,21 @@ class Placed(NamedTuple):
     queue_id: int
 
 
-def insertion(items: Sequence[Placed]) -> dict[str, str]:
-    """Values for the statement `enqueue`, for those who start executions in a transaction of their own: together
-    with what they note about it. Ids that are there already are left alone. `HINT` wakes the workers."""
+def insertions(items: Sequence[Placed]) -> list[tuple[str, dict[str, str]]]:
+    """Statements and their values, for those who start executions in a transaction of their own: together with
+    what they note about it. Ids that are there already are left alone. `HINT` wakes the workers."""
     requests = [item.request for item in items]
     ids = [request.id or uuid7() for request in requests]
-    return _values(_Batch(requests, ids, [_placed(item) for item in items]))
+    batch = _Batch(requests, ids, [_placed(item) for item in items])
+    statements = [("enqueue", _values(batch))]
+    if any(kind.timeouts for kind in batch.kinds):
+        timed = {kind.queue.id for kind in batch.kinds if kind.is_timed}
+        statements = [
+            ("mark_timed", {"queues": numbers(timed)}),
+            *statements,
+            ("add_deadlines", _deadlines(batch)),
+        ]
+    return statements
 
 
 # Its placeholder is a queue's id. For what is rare: commits with a NOTIFY come one after the other.
@@ -122,7 +138,15 @@ HINT = "select pg_notify('polos_wake', 'limits:' || %s::text)"
 def _placed(item: Placed) -> _Kind:
     request = item.request
     queue = KnownQueue(item.queue_id, request.queue_name or "", None, 0.0)
-    return _Kind(queue, request.workflow_id, request.priority, request.max_attempts or 1, [])
+    return _Kind(
+        queue, request.workflow_id, request.priority or 0, request.max_attempts or 1, [],
+        _timeouts(request.queue_timeout, request.execution_timeout),
+    )  # fmt: skip
+
+
+def _timeouts(queue: _Timeout, execution: _Timeout) -> list[tuple[str, float]]:
+    both = (("queue", queue), ("execution", execution))
+    return [(kind, seconds) for kind, seconds in both if isinstance(seconds, int | float)]
 
 
 class Enqueuer:
@@ -141,6 +165,7 @@ class Enqueuer:
         self.default_limit = default_limit
         self._on_enqueued = on_enqueued
         self._queues: dict[str, KnownQueue] = {}
+        self._timed: set[int] = set()  # queues that are marked as such
         self.names: dict[int, str] = {}
         self._inserts: Combiner[_Batch, list[Accepted | Conflict]] = Combiner(
             self._insert, max_batch=2_000, weight=lambda batch: len(batch.ids)
@@ -152,6 +177,7 @@ class Enqueuer:
         different = dict.fromkeys(asked)
         created = await self._ensure_queues(different)
         kinds = {each: self._kind(each, created) for each in different}
+        await self._mark_timed(kinds.values())
         batch = _Batch(requests, [r.id or uuid7() for r in requests], list(map(kinds.__getitem__, asked)))
         answers: list[Accepted | Conflict] = []
         for start in range(0, len(requests), 1_000):
@@ -159,7 +185,7 @@ class Enqueuer:
         return answers
 
     def _kind(self, asked: _Asked, created: set[str]) -> _Kind:
-        queue_name, workflow, limit, priority, max_attempts = asked
+        queue_name, workflow, limit, priority, max_attempts, queue_timeout, execution_timeout = asked
         queue = self._queues[queue_name or workflow]
         notes = []
         if limit is not UNSET and queue.name not in created and limit != queue.declared_limit:
@@ -167,7 +193,8 @@ class Enqueuer:
                 f"The queue {queue.name} exists already and keeps its own limit of "
                 f"{words.limit(queue.declared_limit)}; the {words.limit(limit)} of this request was not used."
             )
-        return _Kind(queue, workflow, priority, max_attempts or 1, notes)
+        timeouts = _timeouts(queue_timeout, execution_timeout)
+        return _Kind(queue, workflow, priority or 0, max_attempts or 1, notes, timeouts)
 
     # -- queues by name ----------------------------------------------------------------------------
 
@@ -208,6 +235,14 @@ class Enqueuer:
             self.names[queue_id] = name
         return {row[0] for row in created}
 
+    async def _mark_timed(self, kinds: Iterable[_Kind]) -> None:
+        """Before the first execution with a deadline: the claims of all servers look for it from then on."""
+        new = {kind.queue.id for kind in kinds if kind.is_timed and kind.queue.id not in self._timed}
+        if new:
+            async with self._database.connection() as conn:
+                await conn.execute(statement("mark_timed"), {"queues": numbers(new)})
+            self._timed |= new
+
     def id_of(self, name: str) -> int:
         return self._queues[name].id
 
@@ -215,17 +250,19 @@ class Enqueuer:
 
     async def _insert(self, batches: list[_Batch]) -> list[list[Accepted | Conflict]]:
         batch = batches[0] if len(batches) == 1 else _joined(batches)
-        pairs = {(kind.queue.id, kind.workflow) for kind in set(batch.kinds)}
+        kinds = set(batch.kinds)
+        pairs = {(kind.queue.id, kind.workflow) for kind in kinds}
+        timed = any(kind.timeouts for kind in kinds)
         awaited = len(batch.ids) <= MOST_HANDED_OVER and self._desk.awaits(pairs)
         answers: Sequence[Accepted | Conflict]
-        if not awaited and (enqueued_at := await self._insert_new(batch)):
+        if not awaited and not timed and (enqueued_at := await self._insert_new(batch)):
             self._on_enqueued(pairs, False)
             queued = Status.QUEUED.value  # an enum's value costs a call
             answers = [
                 _accepted(id, kind, queued, enqueued_at) for id, kind in zip(batch.ids, batch.kinds, strict=True)
             ]
         else:
-            rows, claimed = await self._store(_first_of_each(batch), pairs, awaited=awaited)
+            rows, claimed = await self._store(_first_of_each(batch), pairs, awaited=awaited, timed=timed)
             self._on_enqueued(pairs, claimed)
             answers = await self._answers(batch, rows)
         flat = iter(answers)
@@ -250,11 +287,16 @@ class Enqueuer:
 
         return await self._database.again(at_once)
 
-    async def _store(self, batch: _Batch, pairs: set[tuple[int, str]], *, awaited: bool) -> tuple[list[Row], bool]:
+    async def _store(
+        self, batch: _Batch, pairs: set[tuple[int, str]], *, awaited: bool, timed: bool
+    ) -> tuple[list[Row], bool]:
         """The rows inserted, and whether the workers that wait for them were served in the same commit."""
 
         def add(flight: Flight) -> int:
-            return flight.add(statement("enqueue"), _values(batch))
+            number = flight.add(statement("enqueue"), _values(batch))
+            if timed:
+                flight.add(statement("add_deadlines"), _deadlines(batch))
+            return number
 
         if awaited:
             arriving = self._desk.arrive(pairs, add)
@@ -335,6 +377,17 @@ def _shared_values(batch: _Batch) -> dict[str, str]:
         "priorities": of_few(kinds, lambda kind: str(kind.priority)),
         "max_attempts": of_few(kinds, lambda kind: str(kind.max_attempts)),
         "payloads": raws([r.payload for r in batch.requests]),
+    }
+
+
+def _deadlines(batch: _Batch) -> dict[str, str]:
+    rows = [
+        (id, kind, seconds) for id, of in zip(batch.ids, batch.kinds, strict=True) for kind, seconds in of.timeouts
+    ]
+    return {
+        "ids": uuids(id for id, _, _ in rows),
+        "kinds": texts(kind for _, kind, _ in rows),
+        "seconds": numbers(seconds for _, _, seconds in rows),
     }
 
 

@@ -366,7 +366,7 @@ class Desk:
         claims = [row for share in outcome.shares for own in share.rows for row in own]
         self._on_commit(outcome.ended, {row[1] for row in claims}, len(claims))
         for party, share in zip(parties, outcome.shares, strict=True):
-            await self._answer_claims(party.visits, share.rows, outcome)
+            await self._answer_claims(party.visits, share, outcome)
         for visit in landed.visits:
             if not visit.claims:
                 visit.reply([], cancel=await self._cancel_list(visit.member.id))
@@ -477,12 +477,14 @@ class Desk:
                 empty_for=begun[0].member.pairs[queue_id] if empty else (),
             )
 
-    async def _answer_claims(self, visits: list[Visit], rows: list[list[Row]], outcome: Outcome) -> None:
-        for visit, own in zip(visits, rows, strict=True):
+    async def _answer_claims(self, visits: list[Visit], share: Share, outcome: Outcome) -> None:
+        for visit, own in zip(visits, share.rows, strict=True):
             if visit.member.id not in outcome.begun:
                 await self._repeat(visit)
                 continue
             executions = self._given(visit, own)
+            if share.timed:
+                executions = await self._with_deadlines(executions)
             cancel = await self._cancel_list(visit.member.id)
             if executions or cancel or visit.refused or visit.request.results:
                 self._leave(visit)
@@ -496,6 +498,14 @@ class Desk:
             held.clear()
         held.update((row[0], row[1]) for row in rows)
         return [claimed(row, self._queue_name(row[1])) for row in rows]
+
+    async def _with_deadlines(self, executions: list[Claimed]) -> list[Claimed]:
+        async with self._database.connection() as conn:
+            values = {"ids": uuids(each.id for each in executions)}
+            at = dict(await (await conn.execute(statement("deadlines_of"), values)).fetchall())
+        return [
+            msgspec.structs.replace(each, deadline=at[each.id]) if each.id in at else each for each in executions
+        ]
 
     def _leave(self, visit: Visit) -> None:
         if self._hall.get(visit.place) is visit:
@@ -550,7 +560,7 @@ class Desk:
             )
         if rows:
             visit.token = token
-            return visit.reply(self._given(visit, rows))
+            return visit.reply(await self._with_deadlines(self._given(visit, rows)))
         visit.begun = True
         self._line.append(visit)  # goes on as a new one; the loop that called us serves it next
         return None
@@ -614,6 +624,8 @@ class Desk:
             self._board.settle(queue_id, since=since, empty_for=visit.member.pairs[queue_id])
         self._settle_hints([visit], share, since)
         executions = self._given(visit, share.rows[0])
+        if executions and share.timed:
+            executions = await self._with_deadlines(executions)
         if executions:
             self._on_commit([], {queue_id}, len(executions))
             self._leave(visit)

@@ -8,8 +8,9 @@
 --         under the floor (`raise_floors`); chosen: in the queue's own order; then dealt in turn over the queues,
 --         up to what the workers can take, and in turn to the workers (`seats`).
 -- An earlier claim of a picked row is copied to the holdings. Returns the claims, with the taker's number and how
--- many were found on their queue, then a row per queue with its room (null id). Locks: picked execution rows, skipping locked ones; the queues are locked
--- already. Slots, seats and workflows are arrays and not joins: a join here compares every row with every other.
+-- many were found on their queue, then a row per queue (null id) with its room, and 1 where executions may have
+-- deadlines. Locks: picked execution rows, skipping locked ones; the queues are locked already. Slots, seats and
+-- workflows are arrays and not joins: a join here compares every row with every other.
 with tried as (
     select * from unnest(%(queues)s::bigint[], %(firsts)s::int[], %(lasts)s::int[]) as t (queue_id, first, last)
 ),
@@ -34,7 +35,7 @@ room as materialized (
         order by 1
     ) end as free
     from (
-        select q.id as queue_id, d.first, d.last, q.effective_limit, q.slot_generation, h.held, case
+        select q.id as queue_id, d.first, d.last, q.effective_limit, q.slot_generation, q.timed, h.held, case
             when q.paused then 0
             when q.effective_limit is null then t.total
             else least(greatest(q.effective_limit - h.held, 0), t.total) end::int as room
@@ -122,4 +123,4 @@ claimed as (
 )
 select c.*, null::int as room from claimed c
 union all
-select null, r.queue_id, null, null, null, null, null, null, null, null, null, null, null, r.room from room r
+select null, r.queue_id, null, null, r.timed::int, null, null, null, null, null, null, null, null, r.room from room r

@@ -1,7 +1,8 @@
 -- Ends claims, many at once, each guarded by its token: a stale token finds no row and changes nothing.
 -- Completed is final; a failure with `retry_in` goes back to its place while tries are left; released goes
--- back and gets its try back; on a cancelling execution everything but `completed` means cancelled. One that waits
--- holds nothing any more; `declare_waits` follows. The parent is returned for those who wait for their children.
+-- back and gets its try back; on a cancelling execution everything but `completed` means cancelled, or failed with
+-- the error that is there already when its time was over (`time_out`). One that waits holds nothing any more;
+-- `declare_waits` follows. The parent is returned for those who wait for their children.
 -- Locks: execution rows, in the order of their id (before any queue).
 --
 -- One pass, without locking the rows first. A row that somebody else just changed is looked at again by PostgreSQL,
@@ -17,7 +18,8 @@ with given as (
     offset 0
 )
 update queues_execution e
-set outcome = g.outcome, released_at = clock_timestamp(), result = g.result::json, error = g.error::json,
+set outcome = g.outcome, released_at = clock_timestamp(), result = g.result::json,
+    error = case when e.error is null then g.error::json when g.outcome <> 'completed' then e.error end,
     max_attempts = e.max_attempts + (g.outcome = 'released')::int,
     (status, finished_at, due_at) = (
         select s.status,
@@ -25,6 +27,7 @@ set outcome = g.outcome, released_at = clock_timestamp(), result = g.result::jso
             case when s.status = 'scheduled' then clock_timestamp() + make_interval(secs => g.retry_in) end
         from (select case
             when g.outcome = 'completed' then 'completed'
+            when e.status = 'cancelling' and e.error is not null then 'failed'
             when e.status = 'cancelling' or g.outcome = 'cancelled' then 'cancelled'
             when g.outcome = 'released' then 'queued'
             when g.outcome = 'waiting' then 'waiting'

@@ -1,4 +1,5 @@
--- Deletes executions of a queue that finished long ago, with their holdings and waits, a bounded number at a time.
+-- Deletes executions of a queue that finished long ago, with their holdings, waits and deadlines, a bounded number at
+-- a time.
 -- Locks: the deleted rows, skipping locked ones.
 with gone as (
     delete from queues_execution
@@ -16,5 +17,8 @@ holdings as (
 ),
 waits as (
     delete from queues_wait w using gone g where w.execution_id = g.id
+),
+deadlines as (
+    delete from queues_deadline d using gone g where d.execution_id = g.id
 )
 select id from gone

@@ -1,9 +1,11 @@
 -- Takes back what these workers hold: after their lease (`lost`), on their leaving, or because they never heard
--- of the claim (`released`). It goes back to its place; what was to be cancelled is cancelled; what was lost too
--- often is failed, so that an execution that kills its workers does not do so for ever.
+-- of the claim (`released`). It goes back to its place; what was to be cancelled is cancelled (or failed, when its
+-- time was over); what was lost too often is failed, so that an execution that kills its workers does not do so for
+-- ever.
 -- Locks: execution rows, in the order of their id, skipping locked ones: those are being finished right now.
 with lost as (
     select e.id, case
+        when e.status = 'cancelling' and e.error is not null then 'failed'
         when e.status = 'cancelling' then 'cancelled'
         when %(outcome)s::text = 'lost' and e.losses + 1 >= %(max_losses)s::int then 'failed'
         else 'queued' end as status
@@ -18,7 +20,7 @@ update queues_execution e
 set status = l.status, outcome = %(outcome)s::text, released_at = clock_timestamp(),
     losses = e.losses + (%(outcome)s::text = 'lost')::int, max_attempts = e.max_attempts + 1,
     finished_at = case when l.status in ('cancelled', 'failed') then clock_timestamp() end,
-    error = case when %(outcome)s::text = 'lost' then json_build_object(
+    error = case when e.error is not null then e.error when %(outcome)s::text = 'lost' then json_build_object(
         'type', 'WorkerLost', 'message', 'The worker stopped answering and its lease ended.') end
 from lost l
 where e.id = l.id and e.status in ('running', 'cancelling')

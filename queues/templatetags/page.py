@@ -118,6 +118,11 @@ def between(start: dt.datetime | None, end: dt.datetime | None) -> str:
 
 
 @register.filter
+def duration(seconds: float | None) -> str:
+    return words.duration(seconds)
+
+
+@register.filter
 def moment(at: dt.datetime | None) -> SafeString:
     return fragments.moment(at) if at else SafeString("–")
 

@@ -30,6 +30,7 @@ def show_execution(request: HttpRequest, id: UUID) -> HttpResponse:
         "final": execution.status in FINAL,
         "place": reads.place_in_line(execution),
         "attempts": reads.attempts(execution),
+        "deadlines": reads.deadlines(execution),
         "steps": reads.steps(execution),
         "parent": reads.parent(execution, sight(request.user)),
         "children": reads.children(execution, sight(request.user)),

@@ -81,7 +81,10 @@ class PolosClient:
         handle say so. A repeated `idempotency_key` returns the execution that is there.
 
         `priority` is a head start in seconds. It starts after `delay` at the earliest (seconds or a timedelta), or
-        not before `run_at` (a datetime with a time zone).
+        not before `run_at` (a datetime with a time zone). From when it may start, it fails when it has not started
+        after `queue_timeout` (reason `queue_timeout` in its error), and is stopped and fails when it has not ended
+        after `execution_timeout`, with all its attempts and pauses (reason `execution_timeout`). Where these are
+        not given, the workflow's own count; None is no timeout.
         """
         return await self.start(Invocation(workflow=workflow, payload=payload, **options))
 

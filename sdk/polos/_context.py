@@ -95,10 +95,13 @@ class Context:
 
     @property
     def deadline(self) -> dt.datetime | None:
-        """When this attempt runs into its workflow's `timeout`, in UTC; None without one."""
-        if self._run.deadline is None:
-            return None
-        return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self._run.deadline - time.monotonic())
+        """When this attempt runs into its workflow's `timeout`, or the whole execution into its
+        `execution_timeout`, whatever is sooner, in UTC; None without either."""
+        whole = self._run.claim.get("deadline")
+        ends = [] if whole is None else [dt.datetime.fromisoformat(whole)]
+        if self._run.deadline is not None:
+            ends.append(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self._run.deadline - time.monotonic()))
+        return min(ends, default=None)
 
     @property
     def cancel_requested(self) -> bool:

@@ -170,6 +170,8 @@ class StepsChanged(StepError):
 class AttemptTimeout(PolosError, TimeoutError):
     """An attempt took longer than its workflow's `timeout`. Another one follows if attempts are left."""
 
+    reason = "attempt_timeout"  # in the error of the execution, beside queue_timeout and execution_timeout
+
 
 class Retry(PolosError):
     """Raise it to have a step or an attempt tried again, `after` so many seconds: `raise polos.Retry(after=30)`.

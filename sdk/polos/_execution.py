@@ -20,11 +20,12 @@ FINAL = ("completed", "failed", "cancelled")
 
 @dataclass(frozen=True, slots=True)
 class ErrorInfo:
-    """Why an execution failed, as its worker told it."""
+    """Why an execution failed, as its worker told it, or the server when no worker could."""
 
     type: str
     message: str
     traceback: str = ""
+    reason: str = ""  # queue_timeout, execution_timeout or attempt_timeout; else empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +144,9 @@ def read_execution(data: Mapping[str, Any]) -> Execution:
 def _error(data: Mapping[str, Any] | None) -> ErrorInfo | None:
     if not data:
         return None
-    return ErrorInfo(data.get("type", "Error"), data.get("message", ""), data.get("traceback", ""))
+    return ErrorInfo(
+        data.get("type", "Error"), data.get("message", ""), data.get("traceback", ""), data.get("reason", "")
+    )
 
 
 def _time(text: str | None) -> dt.datetime | None:

@@ -11,8 +11,8 @@ from typing import Any, TypedDict
 from ._errors import DefinitionError
 from ._json import decode, encode, encode_each
 from ._names import check_limit, check_name
-from ._queue import NOT_GIVEN, MaybeLimit
-from ._seconds import seconds_of
+from ._queue import NOT_GIVEN, MaybeLimit, MaybeSeconds
+from ._seconds import seconds_of, timeout_of
 from ._typing import UNTYPED, Shape
 from ._workflow import Workflow
 
@@ -24,9 +24,11 @@ class ChildOptions(TypedDict, total=False):
 
     queue_name: str | None
     queue_concurrency_limit: MaybeLimit
-    priority: int
+    priority: int | None
     delay: float | dt.timedelta | None
     run_at: dt.datetime | None
+    queue_timeout: MaybeSeconds
+    execution_timeout: MaybeSeconds
 
 
 class InvokeOptions(ChildOptions, total=False):
@@ -44,9 +46,11 @@ class Invocation:
     queue_name: str | None = None
     queue_concurrency_limit: MaybeLimit = NOT_GIVEN
     idempotency_key: str | None = None
-    priority: int = 0
+    priority: int | None = None
     delay: float | dt.timedelta | None = None
     run_at: dt.datetime | None = None
+    queue_timeout: MaybeSeconds = NOT_GIVEN
+    execution_timeout: MaybeSeconds = NOT_GIVEN
 
 
 def execution_body(item: Invocation, id: str, parent: dict[str, str] | None = None) -> str:
@@ -104,7 +108,7 @@ def _opening_of(item: Invocation, known: dict[Any, str]) -> str:
 
 
 _common: Callable[[Invocation], tuple[Any, ...]] = attrgetter(
-    "queue_name", "queue_concurrency_limit", "priority", "delay", "run_at"
+    "queue_name", "queue_concurrency_limit", "priority", "delay", "run_at", "queue_timeout", "execution_timeout"
 )
 
 
@@ -123,15 +127,22 @@ def _options(item: Invocation) -> dict[str, Any]:
     fields = {"workflow_id": _workflow_id(item.workflow)} | _queue_fields(item)
     if isinstance(item.workflow, Workflow) and item.workflow.retries:
         fields["max_attempts"] = item.workflow.retries + 1
-    if item.priority:
-        fields["priority"] = item.priority
-    return fields | _time_fields(item)
+    priority = _own(item, "priority", None)
+    if priority is not None:
+        fields["priority"] = priority
+    return fields | _start_fields(item) | _timeout_fields(item)
 
 
-def _time_fields(item: Invocation) -> dict[str, Any]:
+def _own(item: Invocation, name: str, nothing: Any) -> Any:
+    """An option as it was given, else as the workflow has it: also where no worker has registered it yet."""
+    given = getattr(item, name)
+    return getattr(item.workflow, name, None) or nothing if given is nothing else given
+
+
+def _start_fields(item: Invocation) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if item.delay is not None:
-        fields["delay"] = _checked_seconds(item.delay, "delay")
+        fields["delay"] = _checked(seconds_of, item.delay, "delay")
     if item.run_at is not None:
         fields["run_at"] = _checked_time(item.run_at)
     if len(fields) > 1:
@@ -139,9 +150,19 @@ def _time_fields(item: Invocation) -> dict[str, Any]:
     return fields
 
 
-def _checked_seconds(value: object, what: str) -> float:
+def _timeout_fields(item: Invocation) -> dict[str, Any]:
+    """An explicit None is sent: none, whatever the workflow says."""
+    found = {name: _own(item, name, NOT_GIVEN) for name in ("queue_timeout", "execution_timeout")}
+    return {
+        name: None if value is None else _checked(timeout_of, value, name)
+        for name, value in found.items()
+        if value is not NOT_GIVEN
+    }
+
+
+def _checked(check: Callable[..., float], value: object, what: str) -> float:
     try:
-        return seconds_of(value, what=what)
+        return check(value, what=what)
     except ValueError as error:
         raise DefinitionError(str(error)) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -21,6 +22,7 @@ class _NotGiven(Enum):
 NOT_GIVEN: Final = _NotGiven.NOT_GIVEN
 Limit = int | None
 MaybeLimit = int | _NotGiven | None
+MaybeSeconds = float | dt.timedelta | _NotGiven | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from . import _retrying
-from ._errors import NotSerializable
+from ._errors import AttemptTimeout, NotSerializable
 from ._json import encode
 from ._replay import Replay
 from ._retrying import RetryPolicy
@@ -149,7 +149,8 @@ def retry_in(
 def error_info(error: BaseException) -> dict[str, str]:
     """Type, message and traceback, cut to what the server takes and without this package's own frames."""
     lines = [line for each in _with_causes(error) for line in _own_lines(each)]
-    return {
+    reason = {"reason": error.reason} if isinstance(error, AttemptTimeout) else {}
+    return reason | {
         "type": _clean(type(error).__name__, 200),
         "message": _clean(str(error), MAX_MESSAGE),
         "traceback": _clean("".join(lines), MAX_TRACEBACK),

@@ -16,3 +16,11 @@ def seconds_of(value: object, *, what: str) -> float:
     if not math.isfinite(seconds) or not 0 <= seconds <= LONGEST:
         raise ValueError(f"{what} is between 0 and {LONGEST:,.0f} seconds, not {value!r}")
     return float(seconds)
+
+
+def timeout_of(value: object, *, what: str) -> float:
+    """The same, but more than none."""
+    seconds = seconds_of(value, what=what)
+    if seconds == 0:
+        raise ValueError(f"{what} is more than 0 seconds, or None")
+    return seconds

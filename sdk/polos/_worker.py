@@ -158,15 +158,7 @@ class Worker:
             "sdk_version": __version__,
             "max_concurrent": self.max_concurrent,
             "queues": [_declaration(mention) for mention in self._mentions],
-            "workflows": [
-                {
-                    "id": each.id,
-                    "queue": each.queue.name,
-                    "description": each.description,
-                    "max_attempts": each.retries + 1,
-                }
-                for each in self._workflows.values()
-            ],
+            "workflows": [_registered(each) for each in self._workflows.values()],
         }
         return encode(body, "The registration")
 
@@ -194,6 +186,14 @@ def _checked_name(name: str) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= 200:
         raise ConfigurationError("The name of a worker (POLOS_WORKER_NAME) is a text of 1 to 200 characters.")
     return name
+
+
+def _registered(workflow: Workflow[Any]) -> dict[str, Any]:
+    options = {name: getattr(workflow, name) for name in ("priority", "queue_timeout", "execution_timeout")}
+    return {
+        "id": workflow.id, "queue": workflow.queue.name, "description": workflow.description,
+        "max_attempts": workflow.retries + 1, **{name: value for name, value in options.items() if value},
+    }  # fmt: skip
 
 
 def _declaration(mention: Mention) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ._names import check_name
 from ._places import file_and_line
 from ._queue import QueueOption, read_queue_option
 from ._retrying import RetryPolicy, retries_of
-from ._seconds import seconds_of
+from ._seconds import timeout_of
 from ._typing import UNTYPED, Shape, result_shape, shape_or_untyped
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 MAX_DESCRIPTION = 500
+MAX_PRIORITY = 1_000_000
+Seconds = float | dt.timedelta | None
 
 
 class Workflow(Generic[R]):
@@ -40,7 +42,10 @@ class Workflow(Generic[R]):
         retries: int = 0,
         description: str | None = None,
         retry_policy: RetryPolicy | None = None,
-        timeout: float | dt.timedelta | None = None,
+        timeout: Seconds = None,
+        queue_timeout: Seconds = None,
+        execution_timeout: Seconds = None,
+        priority: int = 0,
         on_start: Hooks = (),
         on_end: Hooks = (),
     ) -> None:
@@ -51,6 +56,9 @@ class Workflow(Generic[R]):
         )
         self.queue = read_queue_option(queue, workflow_id=self.id, place=self.place)
         self.retries = _checked_retries(retries, self.id, self.place)
+        self.queue_timeout = _checked_timeout(queue_timeout, "queue_timeout", self)
+        self.execution_timeout = _checked_timeout(execution_timeout, "execution_timeout", self)
+        self.priority = _checked_priority(priority, self)
         self.description = _first_paragraph(description if description is not None else function.__doc__)
         self.is_async = _is_async(function, self.place)
         self._payload = _payload_parameter(function, self.id, self.place)
@@ -158,7 +166,10 @@ def workflow(
     retries: int = 0,
     description: str | None = None,
     retry_policy: RetryPolicy | None = None,
-    timeout: float | dt.timedelta | None = None,
+    timeout: Seconds = None,
+    queue_timeout: Seconds = None,
+    execution_timeout: Seconds = None,
+    priority: int = 0,
     on_start: Hooks = (),
     on_end: Hooks = (),
 ) -> _Decorator: ...
@@ -169,7 +180,10 @@ def workflow(
     retries: int = 0,
     description: str | None = None,
     retry_policy: RetryPolicy | None = None,
-    timeout: float | dt.timedelta | None = None,
+    timeout: Seconds = None,
+    queue_timeout: Seconds = None,
+    execution_timeout: Seconds = None,
+    priority: int = 0,
     on_start: Hooks = (),
     on_end: Hooks = (),
 ) -> Any:
@@ -182,6 +196,10 @@ def workflow(
 
     `timeout` is the most seconds for one attempt, without the time in the queue. An async function is cancelled
     then and the attempt fails with AttemptTimeout; a sync one is to look at `ctx.cancel_requested`.
+
+    `priority` is a head start in line, in seconds. `queue_timeout` is the longest time to its first start, and
+    `execution_timeout` the longest to its end, all attempts and pauses in it: what is too late fails. These three
+    are the defaults of its executions; whoever starts one may say otherwise. All times are seconds or timedeltas.
 
     `on_start(ctx, payload)` is called before the function, in every attempt; an error in it fails the attempt.
     `on_end(ctx, outcome)` is called after each attempt that ended by itself, with an `Outcome` that has its result
@@ -203,6 +221,9 @@ def workflow(
                 description=description,
                 retry_policy=retry_policy,
                 timeout=timeout,
+                queue_timeout=queue_timeout,
+                execution_timeout=execution_timeout,
+                priority=priority,
                 on_start=on_start,
                 on_end=on_end,
             )
@@ -282,14 +303,14 @@ def _check_default(default: Any, id: str, place: str) -> None:
 def _options(
     of: Workflow[Any],
     policy: RetryPolicy | None,
-    timeout: float | dt.timedelta | None,
+    timeout: Seconds,
     on_start: Hooks,
     on_end: Hooks,
 ) -> Options:
     try:
         return Options(
             policy=_checked_policy(policy, of.retries),
-            timeout=None if timeout is None else _checked_timeout(timeout),
+            timeout=_checked_timeout(timeout, "timeout", of),
             on_start=hooks_of(on_start, name="on_start", second="payload"),
             on_end=hooks_of(on_end, name="on_end", second="outcome"),
         )
@@ -307,11 +328,22 @@ def _checked_policy(policy: RetryPolicy | None, retries: int) -> RetryPolicy:
     return policy
 
 
-def _checked_timeout(timeout: float | dt.timedelta) -> float:
-    seconds = seconds_of(timeout, what="timeout")
-    if seconds == 0:
-        raise ValueError("timeout is more than 0 seconds, or None")
-    return seconds
+def _checked_timeout(timeout: Seconds, what: str, of: Workflow[Any]) -> float | None:
+    if timeout is None:
+        return None
+    try:
+        return timeout_of(timeout, what=what)
+    except ValueError as error:
+        raise DefinitionError(f"{of.place}: workflow {of.id}: {error}") from error
+
+
+def _checked_priority(priority: object, of: Workflow[Any]) -> int:
+    if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > MAX_PRIORITY:
+        raise DefinitionError(
+            f"{of.place}: workflow {of.id}: priority is a whole number of seconds from -{MAX_PRIORITY:,} to "
+            f"{MAX_PRIORITY:,}, not {priority!r}"
+        )
+    return priority
 
 
 def _checked_retries(retries: object, id: str, place: str) -> int:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from .asgi_client import Client
@@ -225,3 +226,41 @@ async def test_pages_know_the_home_of_a_workflow(client: Client) -> None:
     await join(client, ("billing/eu", "invoice"))
     assert await in_database(registry.home_of, "invoice") == registry.Home("billing/eu", 1)
     assert await in_database(registry.home_of, "unknown") == registry.Home("unknown", None)
+
+
+async def test_the_options_of_a_workflow_count_where_a_request_says_nothing(client: Client, dsn: str) -> None:
+    workflows = [
+        {"id": "invoice", "queue": "billing", "priority": 5, "queue_timeout": 60, "execution_timeout": 90}
+    ]
+    await client.post("/api/v1/workers", {"id": str(uuid4()), "name": "w", "workflows": workflows})
+    own = {"workflow_id": "invoice", "priority": -1, "queue_timeout": None, "execution_timeout": 7}
+    one = await client.post("/api/v1/executions", {"workflow_id": "invoice", "queue_name": "x", "max_attempts": 2})
+    two = await client.post("/api/v1/executions", own)
+    batch = await client.post("/api/v1/executions/batch", {"executions": [{"workflow_id": "invoice"}, own]})
+    three, four = batch.json["executions"]
+    with psycopg.connect(dsn) as db:
+        for made, priority, seconds in (
+            (one.json, 5, [90, 60]), (two.json, -1, [7]), (three, 5, [90, 60]), (four, -1, [7]),
+        ):  # fmt: skip
+            shown = await client.get(f"/api/v1/executions/{made['id']}")
+            assert shown.json["priority"] == priority
+            found = db.execute(
+                "select seconds from queues_deadline where execution_id = %s order by kind", (made["id"],)
+            )
+            assert [row[0] for row in found] == seconds
+
+
+@pytest.mark.parametrize("option", [{"queue_timeout": 0}, {"execution_timeout": -1}, {"queue_timeout": "1"}])
+async def test_a_timeout_is_a_time(both: Client, option: dict[str, Any]) -> None:
+    answer = await both.post("/api/v1/executions", {"workflow_id": "w", **option})
+    assert (answer.status, next(iter(option)) in answer.json["detail"]) == (422, True)
+
+
+async def test_a_reason_is_kept_with_its_error(client: Client) -> None:
+    worker = await join(client, ("billing/eu", "invoice"))
+    made = await client.post("/api/v1/executions", {"workflow_id": "invoice"})
+    given = await claim(client, worker, 1)
+    error = {"type": "AttemptTimeout", "message": "late", "reason": "attempt_timeout"}
+    result = {"id": made.json["id"], "token": given["token"], "outcome": "failed", "error": error}
+    await client.post(f"/api/v1/workers/{worker}/exchange", {"results": [result]})
+    assert (await client.get(f"/api/v1/executions/{made.json['id']}")).json["error"] == error

@@ -6,7 +6,7 @@ import uuid
 
 from django.test import Client
 
-from queues.models import Execution, Holding, Status
+from queues.models import Deadline, Execution, Holding, Status
 from workflows.models import Step
 
 from .conftest import finished, make_execution, make_queue, make_worker, running, seconds_ago
@@ -48,6 +48,31 @@ def test_an_execution_shows_payload_attempts_steps_and_family(vera: Client) -> N
     ):
         assert part in said, part
     assert f"/executions/{child.id}" in body(vera, f"/executions/{mine.id}")
+
+
+def test_an_execution_tells_its_deadlines(vera: Client) -> None:
+    queue = make_queue()
+    mine = make_execution(queue)
+    for kind, seconds in (("queue", 90), ("execution", 7200)):
+        at = seconds_ago(-seconds)
+        Deadline.objects.create(execution_id=mine.id, kind=kind, seconds=seconds, at=at)
+    said = text(body(vera, f"/executions/{mine.id}"))
+    assert "Has to start within 1 min 30 s, until" in said
+    assert "Has to be finished within 2 h" in said
+
+
+def test_what_failed_for_its_deadline_says_so_after_its_tries(vera: Client) -> None:
+    queue = make_queue()
+    error = '{"type": "ExecutionTimeout", "message": "It was not finished after 60 s"}'
+    mine = make_execution(queue, Status.FAILED, attempt=1, finished_at=seconds_ago(1), error=error)
+    Holding.objects.create(
+        execution_id=mine.id, queue=queue, attempt=1, worker_id=uuid.uuid4(), claimed_at=seconds_ago(90),
+        released_at=seconds_ago(80), outcome="failed", error='{"type": "ValueError", "message": "broken"}',
+    )  # fmt: skip
+    said = text(body(vera, f"/executions/{mine.id}"))
+    assert said.index("ValueError") < said.index("Failed without another try") < said.rindex("ExecutionTimeout")
+    late = running(queue, make_worker(queue=queue), 1, Status.CANCELLING, error=error)
+    assert "Asked to stop, because its time is over" in text(body(vera, f"/executions/{late.id}"))
 
 
 def test_numbers_keep_their_digits_and_long_values_are_folded(vera: Client) -> None:

@@ -14,7 +14,7 @@ import pytest
 from django.utils import timezone
 
 from queues.engine.database import Database
-from queues.models import Execution, Queue
+from queues.models import Deadline, Execution, Queue
 from queues.requests import NewExecution
 from tests.engine.crew import engine_on, in_django, query
 from workflows import schedules, ticking
@@ -114,6 +114,20 @@ async def test_a_due_schedule_starts_its_workflow_with_the_tick(database: Databa
     assert moved.version == schedule.version
     await tick_schedules(database)
     assert await in_django(Execution.objects.count) == 1
+
+
+async def test_the_options_of_the_workflow_count(database: Database, workflow: Workflow) -> None:
+    options = {"priority": 7, "queue_timeout": 60, "execution_timeout": 90}
+    await in_django(Workflow.objects.update, **options)
+    schedule = await in_django(make)
+    await in_django(due, schedule)
+    await tick_schedules(database)
+    await in_django(schedules.run_now, schedule.id, ANA)
+    executions: list[Execution] = await in_django(list, Execution.objects.all())
+    assert [each.priority for each in executions] == [7, 7]
+    assert await in_django(list, Deadline.objects.values_list("seconds", flat=True).order_by("seconds")) == [
+        60, 60, 90, 90,
+    ]  # fmt: skip
 
 
 async def test_a_payload_goes_as_it_was_given(database: Database, workflow: Workflow) -> None:

@@ -192,6 +192,8 @@ class FakeServer:
             for (id, key), step in self.steps.items()
             if id == execution["id"] and not step.get("error")
         }
+        if "deadline" in execution["_body"]:
+            claim["deadline"] = execution["_body"]["deadline"]
         return {**claim, "steps": steps} if steps else claim
 
     def _finish(self, result: dict[str, Any]) -> dict[str, Any] | None:

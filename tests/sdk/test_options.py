@@ -12,14 +12,18 @@ from polos import (
     BadSignature,
     Context,
     DefinitionError,
+    ExecutionFailed,
     Fail,
     Outcome,
+    Polos,
+    PolosClient,
     Retry,
     RetryPolicy,
     Throttled,
     Workflow,
     workflow,
 )
+from tests.servers import Server
 
 from .fake_server import FakeServer
 from .test_worker import working
@@ -38,7 +42,9 @@ async def ended(server: FakeServer, work: Workflow[Any], payload: Any = None) ->
 
 def pauses(server: FakeServer) -> list[float | None]:
     results = [result for body in server.bodies("/exchange") for result in body.get("results", [])]
-    return [result.get("retry_in") for result in results if result["outcome"] == "failed"]
+    # By claim: what was on its way when the worker stopped was sent twice.
+    failed = {result["token"]: result for result in results if result["outcome"] == "failed"}
+    return [result.get("retry_in") for result in failed.values()]
 
 
 def failing(error: Exception, **options: Any) -> Workflow[Any]:
@@ -159,6 +165,80 @@ def test_a_thousand_attempts_have_pauses() -> None:
 # -- in time -------------------------------------------------------------------------------------------
 
 
+async def test_timeouts_and_priority_are_declared_and_sent_with_each_start(server: FakeServer) -> None:
+    @workflow(id="urgent", priority=30, queue_timeout=dt.timedelta(minutes=1), execution_timeout=90)
+    async def urgent(ctx: Context) -> None: ...
+
+    @workflow(id="plain")
+    async def plain(ctx: Context) -> None: ...
+
+    async with working(urgent, plain), PolosClient() as client:
+        await urgent.invoke(client)
+        await urgent.invoke(client, priority=0, queue_timeout=None, execution_timeout=7)
+        await plain.invoke(client)
+    declared = {each["id"]: each for each in server.bodies("/workers")[0]["workflows"]}
+    options = {"priority": 30, "queue_timeout": 60, "execution_timeout": 90}
+    assert declared["urgent"].items() >= options.items()
+    first, second, third = ({n: body[n] for n in options if n in body} for body in server.bodies("/executions"))
+    assert first == options
+    assert second == {"priority": 0, "queue_timeout": None, "execution_timeout": 7}
+    assert third == {} == {name: declared["plain"][name] for name in options if name in declared["plain"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"priority": 1.5}, "priority is a whole number"),
+        ({"priority": 2_000_000}, "priority is a whole number"),
+        ({"queue_timeout": 0}, "queue_timeout is more than 0 seconds"),
+        ({"execution_timeout": "1"}, "execution_timeout is a number of seconds"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_with_their_place(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(DefinitionError, match=rf"test_options\.py:\d+: workflow late: {words}"):
+
+        @workflow(id="late", **options)
+        async def late(ctx: Context) -> None: ...
+
+
+async def test_the_sooner_of_two_deadlines_is_the_one_that_counts(server: FakeServer) -> None:
+    seen: list[dt.datetime | None] = []
+
+    @workflow(id="timed", timeout=60)
+    async def timed(ctx: Context) -> None:
+        seen.append(ctx.deadline)
+
+    far, near = (dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds) for seconds in (600, 5))
+    async with working(timed):
+        for end in (far, near):
+            await server.add("timed", deadline=end.isoformat())
+        await server.until(lambda: len(server.by_status("completed")) == 2)
+    assert seen[0] is not None and seen[0] < far - dt.timedelta(seconds=500)
+    assert seen[1] == near
+
+
+async def test_who_is_asked_to_stop_for_its_time_has_failed(running_server: Server) -> None:
+    stopped: list[str] = []
+
+    @workflow(id="endless", queue="enqueue/endless", execution_timeout=0.3, retries=5)
+    async def endless(ctx: Context) -> None:
+        assert ctx.deadline is not None
+        try:
+            await asyncio.sleep(60)
+        finally:
+            stopped.append(ctx.execution_id)
+
+    async with Polos([endless], api_url=running_server.url) as polos:
+        waits = await polos.invoke("nobody", queue_name="enqueue/nobody", queue_timeout=0.2)
+        handle = await polos.invoke("endless", queue_name="enqueue/another")  # the option is the workflow's
+        for late, reason in ((handle, "execution_timeout"), (waits, "queue_timeout")):
+            with pytest.raises(ExecutionFailed) as failed:
+                await late.result(10)
+            assert failed.value.execution is not None and failed.value.execution.error is not None
+            assert failed.value.execution.error.reason == reason
+    assert stopped == [handle.id]
+
+
 async def test_an_attempt_that_takes_too_long_is_cancelled_and_tried_again(server: FakeServer) -> None:
     stopped: list[bool] = []
 
@@ -177,7 +257,7 @@ async def test_an_attempt_that_takes_too_long_is_cancelled_and_tried_again(serve
     assert (execution["result"], stopped) == (2, [True])
     first = server.bodies("/exchange")
     (error,) = [r["error"] for body in first for r in body.get("results", []) if r["outcome"] == "failed"]
-    assert error["type"] == "AttemptTimeout"
+    assert (error["type"], error["reason"]) == ("AttemptTimeout", "attempt_timeout")
     assert error["message"] == "Attempt 1 took longer than 0.5 s, the timeout of slow"
     assert "in slow" in error["traceback"]
 

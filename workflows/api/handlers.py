@@ -104,10 +104,9 @@ async def _accept(engine: Engine, principal: Principal, item: NewExecution) -> N
     """Fills in queue and tries; raises why the execution may not be accepted from this caller."""
     if problem := execution_problem(item):
         raise problem
-    queue, tries = await _home(engine, item.workflow_id, item.queue_name, item.max_attempts)
-    _check_enqueue(principal, queue, item.parent)
-    force_setattr(item, "queue_name", queue)
-    force_setattr(item, "max_attempts", tries)
+    home = await registry.resolve(engine, item.workflow_id)
+    _check_enqueue(principal, item.queue_name or home.queue, item.parent)
+    registry.fill_in(item, home)
 
 
 async def _accept_all(engine: Engine, principal: Principal, items: Sequence[NewExecution]) -> bool:
@@ -116,34 +115,31 @@ async def _accept_all(engine: Engine, principal: Principal, items: Sequence[NewE
     if not all_acceptable(items):
         return False
     asked = list(map(_asked, items))
-    homes = {}
+    settled, options = {}, {}
     try:
         for each in set(asked):
             workflow_id, queue_name, max_attempts, parent = each
-            homes[each] = queue, _ = await _home(engine, workflow_id, queue_name, max_attempts)
+            home = await registry.resolve(engine, workflow_id)
+            settled[each] = queue, _ = queue_name or home.queue, max_attempts or home.max_attempts or 1
             _check_enqueue(principal, queue, parent)
+            if home.has_options:
+                options[workflow_id] = home
     except Problem:
         return False
     for item, each in zip(items, asked, strict=True):
-        queue, tries = homes[each]
+        queue, tries = settled[each]
         force_setattr(item, "queue_name", queue)
         force_setattr(item, "max_attempts", tries)
+    if options:
+        for item in items:
+            if item.workflow_id in options:
+                registry.fill_in_options(item, options[item.workflow_id])
     return True
 
 
 _asked: Callable[[NewExecution], tuple[str, str | None, int | None, Parent | None]] = attrgetter(
     "workflow_id", "queue_name", "max_attempts", "parent"
 )
-
-
-async def _home(
-    engine: Engine, workflow_id: str, queue_name: str | None, max_attempts: int | None
-) -> tuple[str, int]:
-    """Queue and tries of an execution, by default those of its workflow."""
-    if queue_name is not None and max_attempts is not None:
-        return queue_name, max_attempts
-    home = await registry.resolve(engine, workflow_id)
-    return queue_name or home.queue, max_attempts or home.max_attempts or 1
 
 
 def _check_enqueue(principal: Principal, queue: str, parent: Parent | None) -> None:
