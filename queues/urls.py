@@ -36,6 +36,8 @@ queue_urls = [
 
 execution_urls = [
     path("executions", search.list_executions, name="executions"),
+    path("executions.csv", search.export, {"form": "csv"}, name="export-csv"),
+    path("executions.jsonl", search.export, {"form": "jsonl"}, name="export-jsonl"),
     path("executions/suggestions", search.suggestions, name="suggestions"),
     path("executions/<uuid:id>", executions.show_execution, name="execution"),
     path("executions/<uuid:id>/cancellation", executions.cancellation, name="cancellation"),

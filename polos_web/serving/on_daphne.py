@@ -1,5 +1,5 @@
-"""Daphne, run by us: it cancels what is in flight when it stops, and it reads a whole body before it asks
-anybody, so both are done here."""
+"""Daphne, run by us: it cancels what is in flight when it stops, it reads a whole body before it asks anybody, and
+it keeps what a slow client has not read yet, so all three are done here."""
 
 from __future__ import annotations
 
@@ -25,11 +25,46 @@ _READ_BYTES = 256 * 1024
 _BACKLOG = 1024  # a fleet of workers comes back at once; of Twisted's 50 the rest would wait for seconds
 
 
+class Flow:
+    """Told by the connection when its buffer is full and when there is room again."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.open.set()
+
+    def pauseProducing(self) -> None:
+        self.open.clear()
+
+    def resumeProducing(self) -> None:
+        self.open.set()
+
+    stopProducing = resumeProducing
+
+
 class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
     """Refuses a body that is too large while it arrives. Daphne would first write all of it to a file."""
 
     received = 0
     limit: int | None = None
+    flow: Flow | None = None
+
+    async def room(self, *, more: bool) -> None:
+        """Waits until a client that reads slowly has read. Daphne would keep all of a long answer in memory."""
+        if self.flow is None and more and self.channel is not None and not self.finished:
+            self.flow = Flow()
+            self.registerProducer(self.flow, True)
+        if self.flow is not None and more:
+            await self.flow.open.wait()
+
+    def finish(self) -> None:
+        if self.flow is not None:
+            self.unregisterProducer()
+        super().finish()
+
+    def connectionLost(self, reason: Any) -> None:
+        if self.flow is not None:
+            self.flow.open.set()
+        super().connectionLost(reason)
 
     def gotLength(self, length: int | None) -> None:
         super().gotLength(length)
@@ -94,6 +129,11 @@ class DrainingServer(Server):  # type: ignore[misc]
     async def refuse_new(self) -> None:
         if (closed := self.port.stopListening()) is not None:
             await closed.asFuture(twisted_loop)
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        await super().handle_reply(protocol, message)
+        if message["type"] == "http.response.body" and isinstance(protocol, BoundedRequest):
+            await protocol.room(more=message.get("more_body", False))
 
     def kill_all_applications(self) -> Deferred[Any]:
         # Its own version stumbles over connections that have no application yet, or no longer.

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from queues import reads
 from queues.access import Action, needs, sight
+from queues.search import export as exports
 from queues.search import line as lines
 from queues.search import suggest
 from queues.search.finding import Found, find
@@ -86,6 +87,29 @@ def suggestions(request: HttpRequest) -> HttpResponse:
     place = min(int(at), len(line)) if at.isdecimal() and len(at) < 6 else len(line)
     return render(
         request, "executions/suggestions.html", {"suggested": suggest.suggested(line, place, sight(request.user))}
+    )
+
+
+@require_safe
+@needs(Action.SEE)
+def export(request: HttpRequest, form: str) -> HttpResponseBase:
+    """What the search finds as a file. There are no pages: `cursor` is of no account."""
+    asked = Question.of(request)
+    try:
+        search = asked.search()
+    except BadSearch as bad:
+        return HttpResponse("\n".join(bad.problems), status=422, content_type="text/plain; charset=utf-8")
+    if exports.full():
+        said = "This server makes as many exports as it may already. Try again when one of them is done."
+        return HttpResponse(
+            said, status=503, headers={"Retry-After": "30"}, content_type="text/plain; charset=utf-8"
+        )
+    written, kind = exports.FORMS[form]
+    name = f"executions-{timezone.now():%Y%m%d-%H%M%S}.{form}"
+    return StreamingHttpResponse(
+        exports.stream(search, written, sight(request.user).queue_ids()),
+        content_type=kind,
+        headers={"Content-Disposition": f'attachment; filename="{name}"', "X-Accel-Buffering": "no"},
     )
 
 

@@ -47,6 +47,8 @@ MATRIX = {
     ("post", "favourites/<path:name>"): VIEWERS,
     ("get", "executions"): VIEWERS,
     ("get", "executions/suggestions"): VIEWERS,
+    ("get", "executions.csv"): VIEWERS,
+    ("get", "executions.jsonl"): VIEWERS,
     ("get", "executions/<uuid:id>"): VIEWERS,
     ("post", "executions/<uuid:id>/cancellation"): OPERATORS,
     ("post", "executions/<uuid:id>/retry"): OPERATORS,

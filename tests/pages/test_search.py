@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import io
+import json
 import os
 import uuid
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -16,7 +20,7 @@ from django.utils import timezone
 from queues import reads
 from queues.engine.statements import statement
 from queues.models import Execution, Status
-from queues.search import finding, line, suggest
+from queues.search import export, finding, line, suggest
 from queues.search.finding import Found, find, first_id
 from queues.search.line import BadSearch, Search, parse
 
@@ -338,3 +342,81 @@ def test_suggestions_are_options_of_a_list_box(vera: Client) -> None:
     assert "&quot;" in html
     for query in ("q=%00&at=-1", "q=x&at=99999999999", "q=%22&at=x", ""):
         assert vera.get(f"/executions/suggestions?{query}").status_code == 200
+
+
+# -- export ------------------------------------------------------------------------------------------
+
+
+def exported(client: Client, address: str) -> bytes:
+    response: Any = client.get(address)
+    assert response.status_code == 200
+
+    async def whole() -> bytes:
+        return b"".join([part async for part in response.streaming_content])
+
+    return bytes(async_to_sync(whole)())
+
+
+def test_an_export_has_what_the_search_finds(vera: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = make_queue()
+    worker = make_worker(queue=queue)
+    failed = [finished(queue, worker, Status.FAILED, error='{"type": "E", "message": "no"}') for _ in range(7)]
+    make_execution(queue)
+    monkeypatch.setattr("queues.search.export.PART", 3)
+    expected = sorted((str(one.id) for one in failed), reverse=True)
+    rows = list(csv.DictReader(io.StringIO(exported(vera, "/executions.csv?q=status:failed").decode("utf-8-sig"))))
+    assert [row["id"] for row in rows] == expected
+    assert (rows[0]["error_type"], rows[0]["worker"], rows[0]["payload"]) == ("E", "worker-a", '{"customer": 7}')
+    lines = exported(vera, "/executions.jsonl?q=status:failed").splitlines()
+    assert [json.loads(one)["id"] for one in lines] == expected
+    assert json.loads(lines[0])["error"] == {"type": "E", "message": "no"}
+
+
+def test_an_export_runs_no_formula_and_keeps_every_digit(vera: Client) -> None:
+    queue = make_queue()
+    for payload in ('"=1+1"', "-5", '{"n":\n1.00000000000000000001}'):
+        make_execution(queue, payload=payload)
+    finished(
+        queue, make_worker("=cmd|' /C calc'!A0"), Status.FAILED, error='{"type": "@SUM(1)", "message": "+1-2 x"}'
+    )
+    text = exported(vera, "/executions.csv").decode()
+    assert "'=cmd" in text
+    assert "'@SUM" in text
+    assert "'+1-2 x" in text
+    assert ",-5," in text
+    assert '""=1+1""' in text
+    assert b'{"n": 1.00000000000000000001}' in exported(vera, "/executions.jsonl?q=payload.n:*")
+
+
+def test_large_values_come_in_small_parts(vera: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = make_queue()
+    for _ in range(4):
+        make_execution(queue, payload=f'"{"x" * 600}"')
+    monkeypatch.setattr("queues.search.export.PART_BYTES", 1_000)
+    response: Any = vera.get("/executions.jsonl")
+
+    async def parts() -> list[int]:
+        return [part.count(b"\n") async for part in response.streaming_content]
+
+    assert async_to_sync(parts)() == [0, 1, 1, 1, 1]
+
+
+def test_an_export_that_cannot_be_made_says_why(vera: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = vera.get("/executions.csv?q=status:x")
+    assert (bad.status_code, "not a status" in bad.content.decode()) == (422, True)
+    monkeypatch.setattr("queues.search.export._under_way", 4)
+    busy = vera.get("/executions.csv")
+    assert (busy.status_code, busy.headers["Retry-After"]) == (503, "30")
+
+
+def test_an_export_whose_reader_has_gone_makes_room_for_another() -> None:
+    make_execution(make_queue())
+
+    async def begin_and_leave() -> None:
+        parts = export.stream(Search(), export.as_jsonl, None)
+        await anext(parts)
+        assert export._under_way == 1
+        await parts.aclose()  # type: ignore[attr-defined]
+
+    async_to_sync(begin_and_leave)()
+    assert export._under_way == 0
