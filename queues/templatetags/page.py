@@ -176,7 +176,7 @@ def of_schedule(change: Change) -> SafeString:
     if change.after == "paused":
         return SafeString("paused")
     if word := SCHEDULE_ACTS.get(change.before):
-        return SafeString(word)
+        return format_html("{}", word)
     return format_html('changed <span class="nowrap">{} → <b>{}</b></span>', change.before, change.after)
 
 
