@@ -52,6 +52,10 @@ class Level(enum.IntEnum):
 class Action(enum.StrEnum):
     SEE = "see"
     PAUSE = "pause or resume a queue"
+    DRAIN = "drain a queue"
+    PURGE = "purge a queue"
+    RELEASE = "release a slot"
+    WORKER = "drain a worker"
     CANCEL = "cancel an execution"
     RETRY = "retry an execution"
     LIMIT = "change a limit"
@@ -61,6 +65,10 @@ class Action(enum.StrEnum):
 NEEDED: dict[Action, Level | None] = {
     Action.SEE: Level.SEE,
     Action.PAUSE: Level.OPERATE,
+    Action.DRAIN: Level.OPERATE,
+    Action.PURGE: Level.OPERATE,
+    Action.RELEASE: Level.OPERATE,
+    Action.WORKER: Level.OPERATE,
     Action.CANCEL: Level.OPERATE,
     Action.RETRY: Level.OPERATE,
     Action.LIMIT: Level.TUNE,

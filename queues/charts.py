@@ -17,6 +17,7 @@ from . import words
 from .history import DAY, HOUR, MINUTE, Percentiles, Point, Series, limit_at
 from .models import Change
 from .reads import Now
+from .trail import ACTS, of_act
 
 WIDTH, HEIGHT = 1_000.0, 100.0
 TICKS = (MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR,
@@ -369,9 +370,11 @@ def _mark(x: float, change: Change, rows: list[list[tuple[float, float]]]) -> Ma
 
 def change_words(change: Change) -> str:
     """`3 → 5 · ana · “provider raised quota”`"""
-    what = "paused" if change.after == "paused" else "resumed"
-    if change.kind != Change.Kind.PAUSE:
-        what = f"{change.before} → {change.after}"
+    what = f"{change.before} → {change.after}"
+    if change.kind == Change.Kind.PAUSE:
+        what = "paused" if change.after == "paused" else "resumed"
+    elif change.kind in ACTS:
+        what = of_act(change)
     reason = change.reason if len(change.reason) <= LONG else f"{change.reason[: LONG - 1]}…"
     return " · ".join(part for part in (what, change.actor, f"“{reason}”" if reason else "") if part)
 

@@ -82,6 +82,13 @@ class PauseForm(_Timed):
     pass
 
 
+class DrainForm(forms.Form):
+    reason = forms.CharField(
+        max_length=500, error_messages={"required": "Say why, in a few words: the others read it in the trail."}
+    )
+    expected_version = forms.IntegerField(min_value=0, required=False)
+
+
 class ResumeForm(forms.Form):
     reason = forms.CharField(max_length=500, required=False)
     expected_version = forms.IntegerField(min_value=0, required=False)
@@ -175,6 +182,27 @@ def consequence_of_pause(gauge: Gauge) -> str:
 
 def consequence_of_resume(gauge: Gauge) -> str:
     return _starts(gauge, min(gauge.waiting, _room(gauge)))
+
+
+def consequence_of_drain(gauge: Gauge) -> str:
+    left = [
+        f"{number:,} {word}"
+        for number, word in (
+            (gauge.held, "running"),
+            (gauge.waiting, "waiting"),
+            (gauge.scheduled, "scheduled for later"),
+        )
+        if number
+    ]
+    there = f"What is there is finished: {', '.join(left)}. " if left else "Nothing is left to finish. "
+    return (
+        "New executions are refused: whoever sends one gets error 409, schedules skip ticks, and children of "
+        f"what runs are still taken. {there}It can be undone at any time."
+    )
+
+
+def consequence_of_accepting(gauge: Gauge) -> str:
+    return "New executions are taken again. What was refused meanwhile does not come back by itself."
 
 
 def consequence_of_pauses(affected: Sequence[Gauge], others: int) -> str:

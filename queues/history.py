@@ -234,7 +234,7 @@ def limit_steps(queue: Queue, changes: Sequence[Change], window: Window) -> list
     declared, override = queue.declared_limit, (queue.override_limit,) if queue.overridden else None
     steps: list[Step] = []
     for change in changes:
-        if change.kind == Change.Kind.PAUSE:
+        if change.kind not in (Change.Kind.DECLARED, Change.Kind.OVERRIDE):
             continue
         steps.append(Step(change.at.timestamp(), override[0] if override else declared))
         if change.kind == Change.Kind.DECLARED:

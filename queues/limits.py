@@ -1,4 +1,4 @@
-"""The verbs that change a limit or a pause, for every page, admin, REST call and command.
+"""The verbs that change a limit, a pause or a drain, for every page, admin, REST call and command.
 
 Each is one transaction: lock, look, write the columns that it means, record the change, wake all servers.
 
@@ -23,6 +23,7 @@ from .requests import MAX_LIMIT
 CLAIM_LOCK = 7105  # first key of the advisory lock that claims on unlimited queues share
 MAX_REASON, MAX_ACTOR = 500, 150
 SERVER_ACTOR = "polos"
+_VERSIONED = (Change.Kind.DECLARED, Change.Kind.OVERRIDE, Change.Kind.PAUSE, Change.Kind.DRAIN)
 
 
 class LimitsError(Exception):
@@ -151,6 +152,62 @@ def resume(
         return _end_pause(row, now, why)
 
 
+def drain(
+    *, queue: str, reason: str, actor: str, through: Change.Through, expected_version: int | None = None
+) -> Queue:
+    """Refuses what is new and finishes what is there, also children of what runs. Again: another reason.
+
+    Where it was asked for it counts at once, on other servers within a second.
+    """
+    why = _Why.of(actor=actor, through=through, reason=reason)
+    with transaction.atomic():
+        row, now = _lock(queue)
+        _check_version(row, expected_version)
+        return _write(
+            row,
+            now,
+            why,
+            kind=Change.Kind.DRAIN,
+            before=_drain_word(row),
+            after="draining",
+            also="drains:",
+            draining=True,
+            drain_reason=why.reason,
+            drain_by=why.actor,
+            drain_at=row.drain_at if row.draining else now,
+        )
+
+
+def accept(
+    *,
+    queue: str,
+    reason: str = "",
+    actor: str,
+    through: Change.Through,
+    expected_version: int | None = None,
+) -> Queue:
+    """Takes new executions again. A queue that does not drain stays as it is, and nothing is recorded."""
+    why = _Why.of(actor=actor, through=through, reason=reason)
+    with transaction.atomic():
+        row, now = _lock(queue)
+        if not row.draining:
+            return row
+        _check_version(row, expected_version)
+        return _write(
+            row,
+            now,
+            why,
+            kind=Change.Kind.DRAIN,
+            before="draining",
+            after="accepting",
+            also="drains:",
+            draining=False,
+            drain_reason="",
+            drain_by="",
+            drain_at=None,
+        )
+
+
 def end_due(now: dt.datetime | None = None) -> int:
     """Ends the overrides and pauses whose time is over; returns how many. Every server may call it.
 
@@ -197,8 +254,17 @@ def _lock_claims(queue_id: int) -> None:
 
 
 def _write(
-    row: Queue, now: dt.datetime, why: _Why, *, kind: Change.Kind, before: str, after: str, **columns: Any
+    row: Queue,
+    now: dt.datetime,
+    why: _Why,
+    *,
+    kind: Change.Kind,
+    before: str,
+    after: str,
+    also: str = "",
+    **columns: Any,
 ) -> Queue:
+    """`also` is another hint to the servers, see `engine/wakes.py`."""
     Queue.objects.filter(id=row.id).update(version=F("version") + 1, **columns)
     Change.objects.create(
         queue=row,
@@ -213,7 +279,8 @@ def _write(
     )
     # Inside the transaction: delivered with its commit, and operators change limits rarely.
     with connection.cursor() as cursor:
-        cursor.execute("select pg_notify('polos_wake', %s::text)", [f"limits:{row.id}"])
+        for hint in filter(None, (f"limits:{row.id}", also)):
+            cursor.execute("select pg_notify('polos_wake', %s::text)", [hint])
     row.refresh_from_db()
     return row
 
@@ -297,8 +364,7 @@ def _check_until(until: dt.datetime | None, now: dt.datetime) -> None:
 def _check_version(row: Queue, expected: int | None) -> None:
     if expected is None or expected == row.version:
         return
-    others = (Change.Kind.SCHEDULE, Change.Kind.ANSWER)
-    missed = row.changes.exclude(kind__in=others)[: min(max(row.version - expected, 1), 3)]
+    missed = row.changes.filter(kind__in=_VERSIONED)[: min(max(row.version - expected, 1), 3)]
     told = " and ".join(_sentence(change) for change in missed) or "It was changed"
     raise StaleView(row, f"{told} since you opened this. Nothing was changed: look again, then decide.")
 
@@ -326,6 +392,10 @@ def _override_word(row: Queue) -> str:
 
 def _pause_word(row: Queue) -> str:
     return "paused" if row.paused else "running"
+
+
+def _drain_word(row: Queue) -> str:
+    return "draining" if row.draining else "accepting"
 
 
 def clean(text: str, length: int) -> str:

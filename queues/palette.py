@@ -38,6 +38,7 @@ class Entry:
 class _Known:
     name: str
     paused: bool
+    draining: bool
     favourite: bool
 
 
@@ -53,6 +54,8 @@ class _Verb:
 VERBS = (
     _Verb("pause", Action.PAUSE, "pause", "Pause {}…", lambda queue: not queue.paused),
     _Verb("resume", Action.PAUSE, "pause", "Resume {}…", lambda queue: queue.paused),
+    _Verb("drain", Action.DRAIN, "drain", "Drain {}…", lambda queue: not queue.draining),
+    _Verb("accept", Action.DRAIN, "drain", "Let {} accept again…", lambda queue: queue.draining),
     _Verb("limit", Action.LIMIT, "limit", "Change limit of {}…"),
 )
 PAGES = (
@@ -92,8 +95,8 @@ def entries(text: str, *, here: str, user: Any) -> list[Entry]:
 
 def _known(user: Any, here: str) -> list[_Known]:
     kept, mine = favourites.of(user.pk), sight(user)
-    rows = Queue.objects.order_by("name").values_list("id", "name", "paused")
-    return [_Known(name, paused, id in kept) for id, name, paused in rows if mine.covers(name)]
+    rows = Queue.objects.order_by("name").values_list("id", "name", "paused", "draining")
+    return [_Known(name, paused, draining, id in kept) for id, name, paused, draining in rows if mine.covers(name)]
 
 
 def _ranked(queues: Iterable[_Known], words: list[str], first: str) -> list[_Known]:

@@ -5,6 +5,7 @@ Problem                 what the caller did or met, with a sentence that helps
 ├── Forbidden    403    the key may not do this
 ├── NotFound     404    not there, or not for this key: the same answer
 ├── Conflicting  409    somebody or something else came first
+│   └── QueueDraining   the queue takes nothing new
 ├── Gone         410    a worker that is no longer known
 ├── TooLarge     413
 ├── Invalid      422
@@ -63,6 +64,12 @@ class MethodNotAllowed(Problem):
 class Conflicting(Problem):
     status = HTTPStatus.CONFLICT
     code = "conflict"
+
+
+class QueueDraining(Conflicting):
+    """The queue takes nothing new; `queue` is its name."""
+
+    code = "queue-draining"
 
 
 class Gone(Problem):

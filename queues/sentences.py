@@ -26,6 +26,8 @@ def _state(gauge: Gauge, now: dt.datetime) -> SafeString:
     held = gauge.held
     if gauge.paused:
         return _paused(gauge, held, now)
+    if gauge.draining:
+        return _draining(gauge, held, now)
     if gauge.limit is not None and held > gauge.limit:
         return format_html(
             "The limit was lowered: {} of {} running, and nothing starts until {} finished; {}.",
@@ -83,6 +85,17 @@ def _paused(gauge: Gauge, held: int, now: dt.datetime) -> SafeString:
         held or "none",
         _line(gauge),
         format_html("at {}", moment(gauge.paused_until)) if gauge.paused_until else "when someone resumes it",
+    )
+
+
+def _draining(gauge: Gauge, held: int, now: dt.datetime) -> SafeString:
+    left = held or gauge.waiting or gauge.scheduled
+    return format_html(
+        "Drained {} by {}{}: new executions are refused; {}.",
+        _ago(gauge.drain_at, now),
+        gauge.drain_by,
+        format_html(" (“{}”)", gauge.drain_reason) if gauge.drain_reason else EMPTY,
+        format_html("{} running, {}", held or "none", _line(gauge)) if left else "nothing is left",
     )
 
 

@@ -11,6 +11,7 @@ from .access import EVERYWHERE, Sight
 from .models import Change
 
 PAGE_SIZE = 50
+ACTS = (Change.Kind.DRAIN, Change.Kind.PURGE, Change.Kind.SLOT)  # said by `of_act`
 MOST_WORDS = 8
 
 
@@ -77,3 +78,12 @@ def _matching(filters: Filters) -> Q:
     if filters.through:
         wanted &= Q(through=filters.through)
     return wanted
+
+
+def of_act(change: Change) -> str:
+    """What was done to a queue beside its limit and pause: `drained the queue`, `purged the queue: 20 gone`."""
+    if change.kind == Change.Kind.DRAIN:
+        return "drained the queue" if change.after == "draining" else "let the queue accept again"
+    if change.kind == Change.Kind.PURGE:
+        return f"purged the queue: {change.after}"
+    return f"released {change.before}"

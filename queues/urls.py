@@ -29,6 +29,7 @@ queue_urls = [
     path("trail", trail.list_changes, name="trail"),
     path("limits/<path:name>", limits.limit, name="limit"),
     path("pauses/<path:name>", limits.pause, name="pause"),
+    path("drains/<path:name>", limits.drain, name="drain"),
     path("pauses", bulk.pauses, name="pauses"),
     path("resumptions", bulk.resumptions, name="resumptions"),
     path("favourites/<path:name>", list.favourite, name="favourite"),

@@ -64,6 +64,7 @@ class Due(NamedTuple):
     priority: int = 0
     queue_timeout: float | None = None
     execution_timeout: float | None = None
+    draining: bool = False  # its queue takes nothing new
 
     @property
     def timing(self) -> Timing:
@@ -161,6 +162,9 @@ def decide(due: Due, running: bool) -> Decision:
     # What was announced comes, also when time zones or code see it otherwise by now.
     later = due.timing.within(due.next_at + MOMENT, due.now, MOST_COUNTED)
     ticks = [due.next_at, *later]
+    if due.draining:
+        notes = [Note(tick, Skipped, "its queue is draining and takes nothing new") for tick in ticks[-1:]]
+        return Decision(_missed(ticks[:-1], []) + notes, due.timing.next(due.now))
     starting = _starting(due, ticks)
     chosen = set(starting)
     notes = _missed([tick for tick in ticks if tick not in chosen], starting)

@@ -78,7 +78,7 @@ class Duties:
         async with engine.database.connection() as conn:
             async with conn.transaction():
                 found = await self._what_is_due(conn)
-            seconds, engine.waits.strangers = await _until_due(conn)
+            seconds, engine.waits.strangers, engine.enqueuer.draining = await _until_due(conn)
         if found is not None:
             await self._do(found)
             if MOST_DUE in (len(found.queued), len(found.waits)):
@@ -185,12 +185,13 @@ async def _first(conn: Connection, duty: int) -> bool:
     return await cursor.fetchone() == (True,)
 
 
-async def _until_due(conn: Connection) -> tuple[float, bool]:
-    """Seconds to the next tick: sooner than a second when something is due sooner; and whether an execution waits
-    for one that is not its child."""
+async def _until_due(conn: Connection) -> tuple[float, bool, frozenset[int]]:
+    """Seconds to the next tick: sooner than a second when something is due sooner; whether an execution waits for
+    one that is not its child; and which queues drain."""
     row = await (await conn.execute(statement("next_due"))).fetchone()
     seconds = 1.0 if row is None or row[0] is None else float(row[0])
-    return min(1.0, max(0.05, seconds)), row is not None and bool(row[1])
+    strangers, draining = (bool(row[1]), frozenset(row[2])) if row else (False, frozenset[int]())
+    return min(1.0, max(0.05, seconds)), strangers, draining
 
 
 def _end_due() -> None:

@@ -97,7 +97,7 @@ class Engine:
         self.leases = Leases(self.database, lease=config.lease, max_losses=config.max_losses)
         self.wakes = Wakes(
             self.database, on_queues=self._hinted, on_cancel=self._cancel, on_pairs=self._reload,
-            on_lost=self._look.set,
+            on_drains=self._draining_changed, on_lost=self._look.set,
         )  # fmt: skip
         self.waits = Waits(self.database, on_woken=self.queued, on_failed=self.taken_back)
         self.duties = Duties(self)
@@ -317,6 +317,15 @@ class Engine:
         self.desk.look_again()
         for listener in self.listeners:
             listener(queue_ids)
+
+    def _draining_changed(self) -> None:
+        self.soon(self._read_draining())
+
+    async def _read_draining(self) -> None:
+        with suppress(EngineUnavailable):
+            async with self.database.connection() as conn:
+                rows = await (await conn.execute(statement("draining_queues"))).fetchall()
+            self.enqueuer.draining = frozenset(row[0] for row in rows)
 
     def _hinted(self, queue_ids: list[int]) -> None:
         """Another server, or an operator, changed something on these queues."""

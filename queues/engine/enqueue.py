@@ -59,6 +59,13 @@ class Conflict:
     detail: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Draining(Conflict):
+    """The queue takes nothing new. Nothing was added."""
+
+    queue: str
+
+
 @dataclasses.dataclass(slots=True)
 class KnownQueue:
     id: int
@@ -167,6 +174,7 @@ class Enqueuer:
         self._queues: dict[str, KnownQueue] = {}
         self._timed: set[int] = set()  # queues that are marked as such
         self.names: dict[int, str] = {}
+        self.draining: frozenset[int] = frozenset()  # ids of queues; as a rule empty, then it costs nothing
         self._inserts: Combiner[_Batch, list[Accepted | Conflict]] = Combiner(
             self._insert, max_batch=2_000, weight=lambda batch: len(batch.ids)
         )
@@ -179,6 +187,27 @@ class Enqueuer:
         kinds = {each: self._kind(each, created) for each in different}
         await self._mark_timed(kinds.values())
         batch = _Batch(requests, [r.id or uuid7() for r in requests], list(map(kinds.__getitem__, asked)))
+        if self.draining and not self.draining.isdisjoint(kind.queue.id for kind in kinds.values()):
+            return await self._enqueue_some(batch)
+        return await self._enqueue_all(batch)
+
+    async def _enqueue_some(self, batch: _Batch) -> list[Accepted | Conflict]:
+        """A queue that drains takes children of what runs, and tells what it took before; the rest is refused."""
+        stays = [
+            n
+            for n, (request, _, kind) in enumerate(zip(*batch, strict=True))
+            if kind.queue.id in self.draining and request.parent is None
+        ]
+        goes = sorted(set(range(len(batch.ids))).difference(stays))
+        if not stays:
+            return await self._enqueue_all(batch)
+        answers = dict(zip(goes, await self._enqueue_all(batch.pick(goes)), strict=True))
+        for n, known in zip(stays, await self._known(batch.pick(stays)), strict=True):
+            answers[n] = _refused(batch.ids[n], batch.kinds[n].queue.name) if known is None else known
+        return [answers[n] for n in range(len(batch.ids))]
+
+    async def _enqueue_all(self, batch: _Batch) -> list[Accepted | Conflict]:
+        requests = batch.requests
         answers: list[Accepted | Conflict] = []
         for start in range(0, len(requests), 1_000):
             answers += await self._inserts.submit(batch.cut(start, start + 1_000))
@@ -330,10 +359,13 @@ class Enqueuer:
             else:
                 answers[n] = _accepted(id, kind, row[1], row[2])
         if others:
-            answers.update(zip(others, await self._known(batch.pick(others)), strict=True))
+            picked = batch.pick(others)
+            known = zip(picked.ids, await self._known(picked), strict=True)
+            answers.update(zip(others, (answer or _orphaned(id) for id, answer in known), strict=True))
         return [answers[n] for n in range(len(batch.ids))]
 
-    async def _known(self, batch: _Batch) -> list[Accepted | Conflict]:
+    async def _known(self, batch: _Batch) -> list[Accepted | Conflict | None]:
+        """What is said of those that are there already; None of the others."""
         async with self._database.connection() as conn:
             cursor = await conn.execute(
                 statement("enqueue_known"),
@@ -402,9 +434,18 @@ def _accepted(id: UUID, kind: _Kind, status: str, enqueued_at: dt.datetime) -> A
     )  # fmt: skip
 
 
-def _answer_known(id: UUID, row: Row | None) -> Accepted | Conflict:
+def _orphaned(id: UUID) -> Conflict:
+    return Conflict(id, "The parent execution does not run under this token any more; nothing was started.")
+
+
+def _refused(id: UUID, queue: str) -> Draining:
+    said = f"The queue {queue} is draining: it takes nothing new until somebody lets it accept again."
+    return Draining(id, said, queue)
+
+
+def _answer_known(id: UUID, row: Row | None) -> Accepted | Conflict | None:
     if row is None:
-        return Conflict(id, "The parent execution does not run under this token any more; nothing was started.")
+        return None
     _, found_id, workflow, queue, status, enqueued_at, same = row
     if not same:
         named = "id" if found_id == id else "idempotency key"

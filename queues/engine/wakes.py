@@ -2,7 +2,8 @@
 
 Commits that notify serialise on one lock of the whole instance, so nothing is notified inside the hot
 transactions. Rare acts of operators (limits, pauses, cancels, retries) notify in their own transaction.
-Payloads: `queues:<server>:<ids>`, `limits:<queue id>`, `cancel:<worker id>`, `pairs:<worker id>`.
+Payloads: `queues:<server>:<ids>`, `limits:<queue id>`, `cancel:<worker id>`, `pairs:<worker id>`,
+`drains:`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Wakes:
         on_queues: Callable[[list[int]], None],
         on_cancel: Callable[[UUID], None],
         on_pairs: Callable[[UUID], None],
+        on_drains: Callable[[], None],
         on_lost: Callable[[], None],
     ) -> None:
         self.server = f"{os.getpid():x}-{secrets.token_hex(4)}"
@@ -46,6 +48,7 @@ class Wakes:
         self._on_queues = on_queues
         self._on_cancel = on_cancel
         self._on_pairs = on_pairs
+        self._on_drains = on_drains
         self._on_lost = on_lost
         self._touched: set[int] = set()
         self._sender: asyncio.Task[None] | None = None
@@ -90,6 +93,8 @@ class Wakes:
                     self._on_queues([int(item) for item in ids.split(",")])
             elif kind == "limits":
                 self._on_queues([int(rest)])
+            elif kind == "drains":
+                self._on_drains()
             elif kind == "cancel":
                 self._on_cancel(UUID(rest))
             elif kind == "pairs":

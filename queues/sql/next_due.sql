@@ -1,5 +1,5 @@
--- Seconds until the next scheduled execution or wait is due (null when none is), and whether somebody waits for an
--- execution that is not its child. Locks: none.
+-- Seconds until the next scheduled execution or wait is due (null when none is), whether somebody waits for an
+-- execution that is not its child, and the queues that take nothing new. Locks: none.
 select
     (
         select extract(epoch from min(d.at) - clock_timestamp()) from (
@@ -13,4 +13,5 @@ select
             )
         ) as d
     ),
-    exists (select from queues_wait w where w.over_at is null and w.strangers)
+    exists (select from queues_wait w where w.over_at is null and w.strangers),
+    array(select q.id from queues_queue q where q.draining)

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from queues import fragments, keys, listing, words
+from queues import fragments, keys, listing, trail, words
 from queues.access import Action, may, role_of
 from queues.indent import indented
 from queues.models import Change
@@ -179,6 +179,8 @@ def of_schedule(change: Change) -> SafeString:
         return format_html("{}", word)
     return format_html('changed <span class="nowrap">{} → <b>{}</b></span>', change.before, change.after)
 
+
+register.filter(trail.of_act)
 
 SCHEDULE_ACTS = {"none": "made", "paused": "resumed", "": "ran by hand"}  # by what it was before
 

@@ -1,4 +1,4 @@
-"""Changing a limit and pausing a queue: a dialog on the page, and a page of its own without JavaScript."""
+"""Changing a limit, pausing and draining a queue: a dialog on the page, a page of its own without JavaScript."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from queues import limits, words
 from queues.access import Action, needs
 from queues.forms import (
     LASTS,
+    DrainForm,
     LimitForm,
     PauseForm,
     ResumeForm,
+    consequence_of_accepting,
+    consequence_of_drain,
     consequence_of_limit,
     consequence_of_pause,
     consequence_of_resume,
@@ -67,6 +70,32 @@ def pause(request: HttpRequest, name: str) -> HttpResponse:
         form.add_error(None, bad.detail)
         return _pause_page(request, queue, form, "invalid")
     return done(request, f"{name} is {'paused' if changed.paused else 'running again'}.", "queue", name)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs(Action.DRAIN)
+def drain(request: HttpRequest, name: str) -> HttpResponse:
+    queue = get_queue(name)
+    if request.method != "POST":
+        return _drain_page(request, queue, None)
+    form = ResumeForm(request.POST) if "accept" in request.POST else DrainForm(request.POST)
+    if not form.is_valid():
+        return _drain_page(request, queue, form, "invalid")
+    verb = limits.accept if "accept" in request.POST else limits.drain
+    said = form.cleaned_data
+    try:
+        changed = verb(
+            queue=name,
+            reason=said["reason"],
+            actor=actor(request),
+            through=Change.Through.PAGE,
+            expected_version=said["expected_version"],
+        )
+    except limits.StaleView as stale:
+        form.add_error(None, stale.detail)
+        return _drain_page(request, stale.queue, form, "stale")
+    said_so = "is draining: it takes nothing new" if changed.draining else "accepts executions again"
+    return done(request, f"{name} {said_so}.", "queue", name)
 
 
 # -- calling the verbs -----------------------------------------------------------------------------
@@ -131,6 +160,13 @@ def _pause_page(request: HttpRequest, queue: Queue, form: forms.Form | None, pro
     consequence = consequence_of_resume(gauge) if queue.paused else consequence_of_pause(gauge)
     context = {"queue": queue, "gauge": gauge, "form": form, "problem": problem, "lasts": LASTS}
     return _render(request, "queues/pause.html", {**context, "consequence": consequence}, problem)
+
+
+def _drain_page(request: HttpRequest, queue: Queue, form: forms.Form | None, problem: str = "") -> HttpResponse:
+    gauge = get_gauge(queue.name)
+    consequence = consequence_of_accepting(gauge) if queue.draining else consequence_of_drain(gauge)
+    context = {"queue": queue, "form": form, "problem": problem, "consequence": consequence}
+    return _render(request, "queues/drain.html", context, problem)
 
 
 def _preview(gauge: Gauge, queue: Queue, form: LimitForm | None) -> str:

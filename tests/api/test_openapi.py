@@ -36,6 +36,7 @@ SAMPLES: dict[tuple[str, str], Any] = {
     ("post", "/api/v1/events"): {"topic": "t", "payload": {"a": 1}},
     ("put", "/api/v1/limits/{name}"): {"limit": 3, "reason": "r"},
     ("put", "/api/v1/pauses/{name}"): {"reason": "r"},
+    ("put", "/api/v1/drains/{name}"): {"reason": "r"},
     ("post", "/api/v1/workers/{worker_id}/exchange"): {"seq": 1, "capacity": 1},
     ("post", "/api/v1/workers/{worker_id}/heartbeat"): {"received": 0},
 }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from queues.models import Change
+from queues.engine import get_engine
+from queues.models import Change, Queue
 
 from .asgi_client import Client
 from .conftest import claim, in_database, join
@@ -126,3 +128,30 @@ async def test_reasons_with_null_characters_in_the_address_do_no_harm(queues: Cl
     await queues.put("/api/v1/limits/billing/eu", {"limit": 1})
     answer = await queues.delete("/api/v1/limits/billing/eu?reason=a%00b")
     assert answer.status in (200, 422)
+
+
+async def test_a_queue_that_drains_refuses_what_is_new_and_says_so(queues: Client) -> None:
+    known = {"id": str(uuid4()), "workflow_id": "w", "queue_name": "billing/eu"}
+    await queues.post("/api/v1/executions", known)
+    shown = await queues.put("/api/v1/drains/billing/eu", {"reason": "moving"})
+    assert (shown.json["draining"]["by"], shown.json["draining"]["reason"]) == ("key full", "moving")
+    assert shown.json["state"] == "no worker"  # it could not be finished: that matters more
+    get_engine().enqueuer.draining = frozenset(await in_database(_draining))  # as the hint does a moment later
+    refused = await queues.post("/api/v1/executions", {"workflow_id": "w", "queue_name": "billing/eu"})
+    assert (refused.status, refused.json["type"]) == (409, "urn:polos:problem:queue-draining")
+    assert refused.json["queue"] == "billing/eu"
+    assert "billing/eu is draining" in refused.json["detail"]
+    assert (await queues.post("/api/v1/executions", known)).status == 200  # a repeat of what was accepted
+    other = {"workflow_id": "w", "queue_name": "executions"}
+    batch = await queues.post("/api/v1/executions/batch", {"executions": [other, known | {"id": str(uuid4())}]})
+    assert (batch.status, batch.json["index"], batch.json["type"]) == (409, 1, "urn:polos:problem:queue-draining")
+    assert (await queues.get("/api/v1/queues/executions")).json["waiting"] == 2  # the other one was accepted
+    assert (await queues.delete("/api/v1/drains/billing/eu?reason=over")).json["draining"] is None
+    changes = await in_database(
+        lambda: list(Change.objects.order_by("id").values_list("before", "after", "reason"))
+    )
+    assert changes == [("accepting", "draining", "moving"), ("draining", "accepting", "over")]
+
+
+def _draining() -> list[int]:
+    return list(Queue.objects.filter(draining=True).values_list("id", flat=True))

@@ -40,6 +40,8 @@ MATRIX = {
     ("post", "limits/<path:name>"): TUNERS,
     ("get", "pauses/<path:name>"): OPERATORS,
     ("post", "pauses/<path:name>"): OPERATORS,
+    ("get", "drains/<path:name>"): OPERATORS,
+    ("post", "drains/<path:name>"): OPERATORS,
     ("get", "pauses"): OPERATORS,
     ("post", "pauses"): OPERATORS,
     ("get", "resumptions"): OPERATORS,

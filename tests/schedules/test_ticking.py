@@ -50,6 +50,10 @@ def test_a_tick_that_is_a_little_late_starts_under_every_policy(policy: str) -> 
     assert decision.next_at == NOON + HOUR
 
 
+def test_a_queue_that_drains_gets_no_tick() -> None:
+    assert said(hourly(HOUR, draining=True, catch_up="all")) == [(12, "missed"), (13, "skipped")]
+
+
 def test_missed_ticks_are_skipped_or_caught_up_as_the_policy_says() -> None:
     late = 3 * HOUR + dt.timedelta(minutes=30)
     assert said(hourly(late, catch_up="skip")) == [(12, "missed")]

@@ -16,11 +16,12 @@ from msgspec import UNSET, Raw
 from msgspec.structs import force_setattr
 
 from queues.engine import Engine, get_engine
+from queues.engine.enqueue import Conflict, Draining
 from queues.engine.statements import statement
 from queues.engine.waits import Resumed, load_waits
 from queues.keys import Principal
 from queues.models import FINAL, ApiKey, Status
-from queues.problems import Conflicting, Forbidden, Gone, Invalid, NotFound, Problem
+from queues.problems import Conflicting, Forbidden, Gone, Invalid, NotFound, Problem, QueueDraining
 from queues.requests import (
     Accepted,
     AcceptedBatch,
@@ -79,7 +80,7 @@ async def enqueue(principal: Principal, body: bytes) -> Reply:
     await _accept(engine, principal, item)
     (outcome,) = await engine.enqueue([item], actor=principal.actor)
     if not isinstance(outcome, Accepted):
-        raise Conflicting(outcome.detail, id=outcome.id)
+        raise _conflict(outcome)
     return (201 if outcome.created else 200), _encode(outcome)
 
 
@@ -153,10 +154,18 @@ def _of_item(problem: Problem, index: int) -> Problem:
     return type(problem)(f"Item {index} of the batch: {problem.detail}", **problem.extra, index=index)
 
 
+def _conflict(outcome: Conflict) -> Conflicting:
+    if isinstance(outcome, Draining):
+        return QueueDraining(outcome.detail, id=outcome.id, queue=outcome.queue)
+    return Conflicting(outcome.detail, id=outcome.id)
+
+
 def _conflicts(outcomes: list[Any]) -> Conflicting:
     found = [(index, outcome) for index, outcome in enumerate(outcomes) if not isinstance(outcome, Accepted)]
     index, first = found[0]
-    return Conflicting(
+    all_refused = all(isinstance(outcome, Draining) for _, outcome in found)
+    kind = QueueDraining if all_refused else Conflicting
+    return kind(
         f"Item {index} of the batch: {first.detail} The items that are not listed here were accepted.",
         index=index,
         conflicts=[{"index": index, "id": outcome.id, "detail": outcome.detail} for index, outcome in found],

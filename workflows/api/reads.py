@@ -23,6 +23,7 @@ from queues.search.line import Search
 from workflows.models import Workflow
 
 from .replies import (
+    Drain,
     ExecutionPage,
     ExecutionView,
     Override,
@@ -124,12 +125,14 @@ def _queue_view(gauge: Gauge, overridden_at: dt.datetime | None, workflows: list
         until=gauge.override_until,
     )  # fmt: skip
     paused = Pause(reason=gauge.paused_reason, by=gauge.paused_by, at=gauge.paused_at, until=gauge.paused_until)
+    drain = Drain(reason=gauge.drain_reason, by=gauge.drain_by, at=gauge.drain_at)
     return QueueView(
         name=gauge.name,
         declared_limit=gauge.declared_limit,
         override=override if gauge.overridden else None,
         effective_limit=gauge.limit,
         paused=paused if gauge.paused else None,
+        draining=drain if gauge.draining else None,
         running=gauge.running,
         cancelling=gauge.cancelling,
         waiting=gauge.waiting,

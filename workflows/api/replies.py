@@ -134,12 +134,21 @@ class Pause(Struct, frozen=True, kw_only=True):
     until: Time | None
 
 
+class Drain(Struct, frozen=True, kw_only=True):
+    """It takes nothing new, and finishes what is there."""
+
+    reason: str
+    by: str
+    at: Time | None
+
+
 class QueueView(Struct, frozen=True, kw_only=True):
     name: str
     declared_limit: int | None
     override: Override | None
     effective_limit: int | None  # null = unlimited, 0 = nothing starts
     paused: Pause | None
+    draining: Drain | None
     running: int
     cancelling: int  # asked to stop; still hold their slots
     waiting: int
@@ -322,6 +331,11 @@ class SchedulePauseChange(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class ScheduleRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: UUID | None = None  # chosen by the client (UUIDv7): repeating it has no second effect
+
+
+class DrainChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    reason: Text = ""
+    expected_version: int | None = None
 
 
 class ProblemView(Struct, frozen=True, kw_only=True):

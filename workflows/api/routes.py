@@ -45,6 +45,7 @@ from . import handlers, reads, schedules, telling, waiting
 from .checks import MAX_REQUEST_BYTES, decoded, searched, time_problem
 from .openapi import API, described
 from .replies import (
+    DrainChange,
     EventPage,
     ExecutionPage,
     ExecutionView,
@@ -73,6 +74,7 @@ MAX_QUEUES = 1_000
 AnyChange = TypeVar("AnyChange", LimitChange, PauseChange)
 Page = Annotated[int, Query(ge=1, le=reads.MAX_PAGE)]
 _limit_change = msgspec.json.Decoder(LimitChange)
+_drain_change = msgspec.json.Decoder(DrainChange)
 _pause_change = msgspec.json.Decoder(PauseChange)
 _new_schedule = msgspec.json.Decoder(NewSchedule)
 _schedule_change = msgspec.json.Decoder(ScheduleChange)
@@ -394,6 +396,29 @@ def run_schedule(request: Request, schedule_id: UUID) -> HttpResponse:
     said = decoded(_schedule_run, _body(request) or b"{}")
     execution_id = verbs.run_now(schedule_id, schedules.act_of(request.auth), execution_id=said.id)
     return _json(reads.execution(request.auth, execution_id), 201)
+
+
+@api.put("/drains/{path:name}", tags=["queues"], **described((200, QueueView), body=DrainChange))
+def drain(request: Request, name: str) -> HttpResponse:
+    """Drain a queue: new executions are refused with 409 (`queue-draining`), what is there is finished."""
+    request.auth.needs(FULL)
+    change = decoded(_drain_change, _body(request) or b"{}")
+    limits.drain(
+        queue=reads.known_queue(request.auth, name), reason=change.reason,
+        expected_version=change.expected_version, actor=request.auth.actor, through=REST,
+    )  # fmt: skip
+    return _queue(request, name)
+
+
+@api.delete("/drains/{path:name}", tags=["queues"], **described((200, QueueView)))
+def accept(request: Request, name: str, reason: str = "", expected_version: int | None = None) -> HttpResponse:
+    """Let a queue accept executions again."""
+    request.auth.needs(FULL)
+    limits.accept(
+        queue=reads.known_queue(request.auth, name), reason=reason, expected_version=expected_version,
+        actor=request.auth.actor, through=REST,
+    )  # fmt: skip
+    return _queue(request, name)
 
 
 # -- workers -----------------------------------------------------------------------------------------
