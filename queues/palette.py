@@ -65,6 +65,7 @@ PAGES = (
     ("Queues in groups", "queues", "?groups=1", Action.SEE),
     ("Executions", "executions", "", Action.SEE),
     ("Failed executions", "executions", "?status=failed", Action.SEE),
+    ("Schedules", "schedules", "", Action.SEE),
     ("Workers", "workers", "", Action.SEE),
     ("Trail of changes", "trail", "", Action.SEE),
     ("People", "people", "", Action.PEOPLE),
@@ -167,7 +168,8 @@ def _pages(words: list[str], user: Any) -> list[Entry]:
         Entry("page", label, reverse(route) + query) for label, route, query, needed in PAGES if may(user, needed)
     ]
     keys = Entry("page", "Keyboard shortcuts", reverse("shortcuts"), "?", dialog=True)
-    return _matching([*pages, keys], words)
+    made = Entry("page", "New schedule…", reverse("new-schedule"))
+    return _matching([*pages, *([made] if may(user, Action.SCHEDULE) else []), keys], words)
 
 
 def _settings(words: list[str]) -> list[Entry]:

@@ -1,4 +1,4 @@
-"""The REST API's addresses. Everything under `/api/` answers in JSON, also what is not there."""
+"""The pages of schedules, and the REST API. Everything under `/api/` answers in JSON, also what is not there."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from queues.problems import MethodNotAllowed, NotFound
 
 from .api.routes import api, problem_response
+from .views import schedules
 
 
 def _answering_in_json(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,4 +57,15 @@ def _api_urls() -> tuple[list[Any], str, str]:
     return patterns, app_name, namespace
 
 
-urlpatterns = [path("api/v1/", _api_urls()), re_path(r"^api/", not_found)]
+page_urls = [
+    path("schedules", schedules.list_schedules, name="schedules"),
+    path("schedules/new", schedules.new_schedule, name="new-schedule"),
+    path("schedules/preview", schedules.preview, name="schedule-preview"),
+    path("schedules/<uuid:id>", schedules.show_schedule, name="schedule"),
+    path("schedules/<uuid:id>/change", schedules.change, name="schedule-change"),
+    path("schedules/<uuid:id>/pause", schedules.pause, name="schedule-pause"),
+    path("schedules/<uuid:id>/runs", schedules.runs, name="schedule-runs"),
+    path("schedules/<uuid:id>/deletion", schedules.deletion, name="schedule-deletion"),
+]
+
+urlpatterns = [*page_urls, path("api/v1/", _api_urls()), re_path(r"^api/", not_found)]

@@ -127,6 +127,11 @@ def moment(at: dt.datetime | None) -> SafeString:
     return fragments.moment(at) if at else SafeString("–")
 
 
+@register.filter
+def countdown(at: dt.datetime | None) -> SafeString:
+    return fragments.countdown(at) if at else SafeString("–")
+
+
 # -- words -------------------------------------------------------------------------------------------
 
 
@@ -145,6 +150,12 @@ def worker_pill(state: str) -> SafeString:
     return format_html('<span class="pill {}">{}</span>', WORKER_COLOURS.get(state, "grey"), state)
 
 
+@register.filter
+def schedule_pill(state: str) -> SafeString:
+    return format_html('<span class="pill {}">{}</span>', SCHEDULE_COLOURS.get(state, "grey"), state)
+
+
+SCHEDULE_COLOURS = {"paused": "violet", "no worker": "red"}
 WORKER_COLOURS = {"alive": "green", "draining": "violet", "lost": "red"}
 STATUS_COLOURS = {
     "running": "blue",

@@ -1,8 +1,8 @@
 // Single keys. They do what a link or button on the page does, so they can do nothing that it could not.
 // The sheet on "?" lists them (templates/parts/keys.html), and turns them off for those who speak to their computer.
 
-const PLACES = { q: "/", e: "/executions", w: "/workers", t: "/trail", h: "/help" };
-const OF_A_ROW = { p: 'a[href^="/pauses"]', l: 'a[href^="/limits/"]', f: ".star", x: "input[type=checkbox]" };
+const PLACES = { q: "/", e: "/executions", s: "/schedules", w: "/workers", t: "/trail", h: "/help" };
+const OF_A_ROW = { p: 'a[href^="/pauses"], a[href^="/schedules/"][href$="/pause"]', l: 'a[href^="/limits/"]', f: ".star", x: "input[type=checkbox]" };
 const OFF = "single-keys";
 let went = -Infinity; // when "g" was pressed
 

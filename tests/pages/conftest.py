@@ -12,7 +12,10 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils import timezone
 
-from queues.models import Execution, Queue, Registration, Status, Worker
+from queues.models import Change, Execution, Queue, Registration, Status, Worker
+from workflows import schedules
+from workflows.models import Schedule, Workflow
+from workflows.schedules import Act, Spec
 
 PASSWORD = "correct horse battery"
 PEOPLE = {"ana": "admin", "jonas": "operator", "vera": "viewer", "nils": None}
@@ -87,6 +90,13 @@ def make_execution(queue: Queue, status: Status = Status.QUEUED, waited: float =
     at = seconds_ago(waited)
     columns = {"workflow": "call_api", "place": at, "enqueued_at": at, "payload": '{"customer": 7}', **columns}
     return Execution.objects.create(queue=queue, status=status, **columns)
+
+
+def make_schedule(queue: Queue, name: str = "nightly", **said: Any) -> Schedule:
+    Workflow.objects.get_or_create(id="call_api", defaults={"queue": queue, "registered_at": timezone.now()})
+    timing = {} if {"every", "at"} & set(said) else {"cron": "30 3 * * *"}
+    spec = Spec(name=name, workflow="call_api", **{**timing, **said})
+    return schedules.create(spec, Act("ana", Change.Through.PAGE))
 
 
 def running(

@@ -14,8 +14,9 @@ from django.urls import URLPattern
 
 from queues import access, urls
 from queues.models import Grant, Status
+from workflows.urls import page_urls
 
-from .conftest import SignIn, finished, make_execution, make_queue, make_worker
+from .conftest import SignIn, finished, make_execution, make_queue, make_schedule, make_worker
 
 # Sigrid, Otto and Tim have no role, and grants on billing/*: to see, to operate, to tune.
 VISITORS = ("anonymous", "nils", "vera", "jonas", "ana", "sigrid", "otto", "tim")
@@ -54,6 +55,17 @@ MATRIX = {
     ("get", "executions/<uuid:id>"): VIEWERS,
     ("post", "executions/<uuid:id>/cancellation"): OPERATORS,
     ("post", "executions/<uuid:id>/retry"): OPERATORS,
+    ("get", "schedules"): VIEWERS,
+    ("get", "schedules/preview"): VIEWERS,
+    ("get", "schedules/new"): OPERATORS,
+    ("post", "schedules/new"): OPERATORS,
+    ("get", "schedules/<uuid:id>"): VIEWERS,
+    ("get", "schedules/<uuid:id>/change"): OPERATORS,
+    ("post", "schedules/<uuid:id>/change"): OPERATORS,
+    ("get", "schedules/<uuid:id>/pause"): OPERATORS,
+    ("post", "schedules/<uuid:id>/pause"): OPERATORS,
+    ("post", "schedules/<uuid:id>/runs"): OPERATORS,
+    ("post", "schedules/<uuid:id>/deletion"): OPERATORS,
     ("get", "workers"): VIEWERS,
     ("get", "help"): VIEWERS,
     ("get", "go"): VIEWERS,
@@ -81,7 +93,8 @@ MATRIX = {
 
 
 def routes() -> set[str]:
-    return {str(pattern.pattern) for pattern in urls.urlpatterns if isinstance(pattern, URLPattern)}
+    patterns = [*urls.urlpatterns, *page_urls]
+    return {str(pattern.pattern) for pattern in patterns if isinstance(pattern, URLPattern)}
 
 
 def test_every_route_has_a_line_in_the_matrix() -> None:
@@ -166,7 +179,8 @@ def _address(method: str, route: str, name: str = "api-calls") -> str:
     queue = make_queue(name)
     worker = make_worker(queue=queue)
     wanted = finished(queue, worker, Status.FAILED) if route.endswith("retry") else make_execution(queue)
-    values = {"<path:name>": queue.name, "<uuid:id>": str(wanted.id), "<str:token>": uuid.uuid4().hex}
+    id = make_schedule(queue).id if route.startswith("schedules") else wanted.id
+    values = {"<path:name>": queue.name, "<uuid:id>": str(id), "<str:token>": uuid.uuid4().hex}
     values["<int:id>"] = str(_number(route))
     return _filled(route, values)
 

@@ -254,6 +254,7 @@ class TickView(Struct, frozen=True, kw_only=True):
     note: str
     by: str  # who ran it by hand; empty for the schedule itself
     execution_id: UUID | None
+    status: str | None  # of the execution
 
 
 class SchedulePause(Struct, frozen=True, kw_only=True):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -14,15 +12,13 @@ from msgspec import UNSET, Raw
 from queues.keys import Principal
 from queues.models import Change
 from queues.problems import Invalid, NotFound
-from workflows import schedules
-from workflows.models import Schedule, Tick, Workflow
-from workflows.schedules import Act, Spec, timing_of
-from workflows.timing import BadTiming, upcoming
+from workflows import listing, schedules
+from workflows.listing import Ran, Row
+from workflows.models import Schedule
+from workflows.schedules import Act, Spec
 
 from .checks import time_problem
 from .replies import NewSchedule, ScheduleChange, SchedulePage, SchedulePause, ScheduleView, TickView
-
-SHOWN = 5  # of the next ticks, and of the last ones
 
 
 def one(principal: Principal, schedule_id: UUID) -> ScheduleView:
@@ -34,8 +30,8 @@ def page(principal: Principal, *, workflow: str | None, limit: int, cursor: str)
     found = Schedule.objects.select_related("queue").filter(name__gt=cursor)
     if workflow is not None:
         found = found.filter(workflow=workflow)
-    homes = _homes()
-    rows = [row for row in found if principal.reaches(_queue_of(row, homes))][: limit + 1]
+    homes = listing.homes_of()
+    rows = [row for row in found if principal.reaches(listing.queue_of(row, homes))][: limit + 1]
     more = len(rows) > limit
     return SchedulePage(schedules=_views(rows[:limit]), next_cursor=rows[limit - 1].name if more else None)
 
@@ -43,7 +39,7 @@ def page(principal: Principal, *, workflow: str | None, limit: int, cursor: str)
 def known(principal: Principal, schedule_id: UUID) -> Schedule:
     """A schedule that exists, as far as this caller may know."""
     row = Schedule.objects.select_related("queue").filter(id=schedule_id).first()
-    if row is None or not principal.reaches(_queue_of(row, _homes(row.workflow))):
+    if row is None or not principal.reaches(listing.queue_of(row, listing.homes_of({row.workflow}))):
         raise NotFound(f"There is no schedule {schedule_id}.")
     return row
 
@@ -101,7 +97,7 @@ def _check_time(at: Any) -> None:
 
 def _check_reach(principal: Principal, spec: Spec) -> None:
     """A key for some queues must not put work on others."""
-    queue = spec.queue or _homes(spec.workflow).get(spec.workflow, "")
+    queue = spec.queue or listing.homes_of({spec.workflow}).get(spec.workflow, "")
     if queue and not principal.reaches(queue):
         raise NotFound(f"There is no queue named {queue} for this API key.")
 
@@ -109,50 +105,30 @@ def _check_reach(principal: Principal, spec: Spec) -> None:
 # -- views -------------------------------------------------------------------------------------------
 
 
-def _views(rows: list[Schedule]) -> list[ScheduleView]:
-    homes, now = _homes(), timezone.now()
-    ticks = last_ticks([row.id for row in rows])
-    return [_view(row, _queue_of(row, homes), ticks[row.id], now) for row in rows]
+def _views(found: list[Schedule]) -> list[ScheduleView]:
+    return [_view(row) for row in listing.rows(found, timezone.now())]
 
 
-def _view(row: Schedule, queue: str, ticks: list[Tick], now: dt.datetime) -> ScheduleView:
-    paused = SchedulePause(reason=row.paused_reason, by=row.paused_by, at=row.paused_at) if row.paused else None
+def _view(row: Row) -> ScheduleView:
+    schedule = row.schedule
     return ScheduleView(
-        id=row.id, name=row.name, workflow_id=row.workflow, queue=queue, cron=row.cron or None,
-        timezone=row.timezone, every=row.every, at=row.at,
-        payload=None if row.payload is None else Raw(row.payload.encode()),
-        catch_up=row.catch_up, catch_up_most=row.catch_up_most, overlap=row.overlap, paused=paused,
-        declared=row.declared, place=row.place, created_by=row.created_by, created_at=row.created_at,
-        next=next_ticks(row, now), ticks=[_tick(tick) for tick in ticks], version=row.version,
+        id=schedule.id, name=schedule.name, workflow_id=schedule.workflow, queue=row.queue,
+        cron=schedule.cron or None, timezone=schedule.timezone, every=schedule.every, at=schedule.at,
+        payload=None if schedule.payload is None else Raw(schedule.payload.encode()),
+        catch_up=schedule.catch_up, catch_up_most=schedule.catch_up_most, overlap=schedule.overlap,
+        paused=_pause(schedule), declared=schedule.declared, place=schedule.place,
+        created_by=schedule.created_by, created_at=schedule.created_at, next=row.next,
+        ticks=[_tick(ran) for ran in row.last], version=schedule.version,
     )  # fmt: skip
 
 
-def next_ticks(row: Schedule, now: dt.datetime) -> list[dt.datetime]:
-    if row.paused or row.next_at is None:
-        return []
-    try:
-        return upcoming(timing_of(row), now, SHOWN)
-    except BadTiming:
-        return []
+def _pause(schedule: Schedule) -> SchedulePause | None:
+    if not schedule.paused:
+        return None
+    return SchedulePause(reason=schedule.paused_reason, by=schedule.paused_by, at=schedule.paused_at)
 
 
-def last_ticks(ids: list[UUID]) -> defaultdict[UUID, list[Tick]]:
-    """The newest first. One look at the index for each schedule: of one that ticks often there are many."""
-    found: defaultdict[UUID, list[Tick]] = defaultdict(list)
-    for schedule_id in ids:
-        found[schedule_id] = list(Tick.objects.filter(schedule=schedule_id)[:SHOWN])
-    return found
-
-
-def _tick(tick: Tick) -> TickView:
-    return TickView(at=tick.at, outcome=tick.outcome, note=tick.note, by=tick.by, execution_id=tick.execution_id)
-
-
-def _homes(workflow: str | None = None) -> dict[str, str]:
-    """Workflow → the queue that its executions go to."""
-    found = Workflow.objects.all() if workflow is None else Workflow.objects.filter(id=workflow)
-    return dict(found.values_list("id", "queue__name"))
-
-
-def _queue_of(row: Schedule, homes: dict[str, str]) -> str:
-    return row.queue.name if row.queue else homes.get(row.workflow, row.workflow)
+def _tick(ran: Ran) -> TickView:
+    return TickView(
+        at=ran.at, outcome=ran.outcome, note=ran.note, by=ran.by, execution_id=ran.execution_id, status=ran.status
+    )

@@ -1,0 +1,1 @@
+"""Pages of what belongs to workflows."""

@@ -1,0 +1,226 @@
+"""Schedules: the list, one of them, and what people do to them."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from queues.access import Action, needs
+from queues.models import Change, Queue
+from queues.problems import Conflicting, Invalid, NotFound, Problem
+from queues.views.replies import actor, done, is_htmx, refused
+from workflows import listing, schedules
+from workflows.forms import UNITS, PauseForm, ResumeForm, ScheduleForm, initial, zones
+from workflows.models import Schedule, Workflow
+from workflows.schedules import Act, StaleSchedule, timing_of
+from workflows.timing import BadTiming, Timing, upcoming
+
+PAGE_SIZE = 100
+TICKS_OF_ONE = 50
+PREVIEWED = 5
+REFUSED = {"stale": 409, "invalid": 422, "": 200}
+
+
+@require_safe
+@needs(Action.SEE)
+def list_schedules(request: HttpRequest) -> HttpResponse:
+    search = request.GET.get("search", "").replace("\0", "").strip()[:200]
+    after = request.GET.get("after", "").replace("\0", "")[:200]
+    found = listing.search(search)
+    some = [schedule for schedule in found if schedule.name > after][: PAGE_SIZE + 1]
+    context = {
+        "rows": listing.rows(some[:PAGE_SIZE], timezone.now()),
+        "search": search,
+        "paged": bool(after),
+        "after": some[PAGE_SIZE - 1].name if len(some) > PAGE_SIZE else "",
+        "filtered": bool(search),
+    }
+    return render(request, "schedules/list.html", context)
+
+
+@require_safe
+@needs(Action.SEE)
+def show_schedule(request: HttpRequest, id: UUID) -> HttpResponse:
+    (row,) = listing.rows([get_schedule(id)], timezone.now(), ticks=TICKS_OF_ONE)
+    changes = Change.objects.filter(kind=Change.Kind.SCHEDULE, subject=row.schedule.name)
+    context = {"row": row, "schedule": row.schedule, "changes": changes[:10]}
+    return render(request, "schedules/schedule.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs(Action.SCHEDULE)
+def new_schedule(request: HttpRequest) -> HttpResponse:
+    if request.method != "POST":
+        zone = request.COOKIES.get("zone", "")
+        first = {"kind": "cron", "timezone": zone if zone in zones() else "", "catch_up_most": 100}
+        return _form_page(request, ScheduleForm(initial={**first, "workflow": request.GET.get("workflow", "")}))
+    form = ScheduleForm(request.POST)
+    if not form.is_valid():
+        return _form_page(request, form, problem="invalid")
+    try:
+        row = schedules.create(form.spec(), _act(request))
+    except Problem as problem:
+        _told(form, problem)
+        return _form_page(request, form, problem="invalid")
+    return done(request, f"The schedule {row.name} is made.", "schedule", row.id)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs(Action.SCHEDULE)
+def change(request: HttpRequest, id: UUID) -> HttpResponse:
+    row = get_schedule(id)
+    if request.method != "POST":
+        return _form_page(request, ScheduleForm(initial=initial(row)), row)
+    form = ScheduleForm(request.POST)
+    if not form.is_valid():
+        return _form_page(request, form, row, problem="invalid")
+    try:
+        schedules.change(id, form.spec(), _act(request), expected_version=form.cleaned_data["expected_version"])
+    except Problem as problem:
+        _told(form, problem)
+        return _form_page(request, form, row, problem=_kind(problem))
+    return done(request, f"The schedule {form.spec().name} is changed.", "schedule", id)
+
+
+@require_safe
+@needs(Action.SEE)
+def preview(request: HttpRequest) -> HttpResponse:
+    """The next ticks of what somebody types."""
+    form = ScheduleForm(request.GET)
+    form.is_valid()
+    return render(request, "schedules/form.html#preview", {"preview": _preview(form)})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs(Action.SCHEDULE)
+def pause(request: HttpRequest, id: UUID) -> HttpResponse:
+    row = get_schedule(id)
+    if request.method != "POST":
+        return _pause_page(request, row, None)
+    resuming = "resume" in request.POST
+    form = ResumeForm(request.POST) if resuming else PauseForm(request.POST)
+    if not form.is_valid():
+        return _pause_page(request, row, form, "invalid")
+    said, verb = form.cleaned_data, schedules.resume if resuming else schedules.pause
+    try:
+        verb(id, _act(request, said["reason"]), expected_version=said["expected_version"])
+    except Problem as problem:
+        form.add_error(None, problem.detail)
+        return _pause_page(request, get_schedule(id), form, _kind(problem))
+    return done(request, f"{row.name} {'ticks again' if resuming else 'is paused'}.", "schedule", id)
+
+
+@require_POST
+@needs(Action.SCHEDULE)
+def runs(request: HttpRequest, id: UUID) -> HttpResponse:
+    name = get_schedule(id).name
+    schedules.run_now(id, _act(request))
+    return done(request, f"{name} has started an execution.", "schedule", id)
+
+
+@require_POST
+@needs(Action.SCHEDULE)
+def deletion(request: HttpRequest, id: UUID) -> HttpResponse:
+    name = get_schedule(id).name
+    try:
+        schedules.delete(id, _act(request))
+    except (NotFound, Conflicting) as problem:
+        return refused(request, problem.detail, "schedule", id)
+    response = done(request, f"The schedule {name} is deleted. What it started goes on.", "schedules")
+    if is_htmx(request) and f"/schedules/{id}" in request.headers.get("HX-Current-URL", ""):
+        return HttpResponse(status=204, headers={"HX-Redirect": "/schedules"})
+    return response
+
+
+def get_schedule(id: UUID) -> Schedule:
+    row = Schedule.objects.select_related("queue").filter(id=id).first()
+    if row is None:
+        raise Http404("There is no such schedule. Somebody may have deleted it: the trail tells who.")
+    return row
+
+
+# -- showing the forms -----------------------------------------------------------------------------
+
+
+def _act(request: HttpRequest, reason: str = "") -> Act:
+    return Act(actor(request), Change.Through.PAGE, reason)
+
+
+def _told(form: ScheduleForm, problem: Problem) -> None:
+    if not isinstance(problem, Conflicting | Invalid | NotFound):
+        raise problem
+    form.refuse(str(problem.extra.get("field", "")), problem.detail)
+
+
+def _kind(problem: Problem) -> str:
+    return "stale" if isinstance(problem, StaleSchedule) else "invalid"
+
+
+def _form_page(
+    request: HttpRequest, form: ScheduleForm, row: Schedule | None = None, problem: str = ""
+) -> HttpResponse:
+    context = {
+        "form": form,
+        "typed": form.data if form.is_bound else form.initial,
+        "schedule": row,
+        "problem": problem,
+        "workflows": Workflow.objects.values_list("id", flat=True),
+        "queues": Queue.objects.values_list("name", flat=True),
+        "zones": zones(),
+        "units": UNITS,
+        "catch_ups": Schedule.CatchUp.choices,
+        "overlaps": Schedule.Overlap.choices,
+        "preview": _preview(form) if form.is_bound else _of_row(row),
+    }
+    return _render(request, "schedules/form.html", context, problem)
+
+
+def _pause_page(request: HttpRequest, row: Schedule, form: forms.Form | None, problem: str = "") -> HttpResponse:
+    context = {"schedule": row, "form": form, "problem": problem}
+    return _render(request, "schedules/pause.html", context, problem)
+
+
+def _preview(form: ScheduleForm) -> dict[str, Any]:
+    """`problem`, or the next `ticks` with what a cron says in English."""
+    for field in ("kind", "cron", "every", "at"):
+        if field in form.errors:
+            return {"problem": form.errors[field][0]}
+    said = {
+        "workflow": "",
+        "queue": "",
+        "name": "",
+        "payload": "",
+        "timezone": "",
+        "unit": "",
+        **form.cleaned_data,
+    }
+    form.cleaned_data = {**dict.fromkeys(("catch_up", "catch_up_most", "overlap")), **said}
+    spec, now = form.spec(), timezone.now()
+    return _ticks(Timing(cron=spec.cron, timezone=spec.timezone, every=spec.every, at=spec.at, anchor=now))
+
+
+def _of_row(row: Schedule | None) -> dict[str, Any]:
+    return {"ask": True} if row is None else _ticks(timing_of(row))
+
+
+def _ticks(timing: Timing) -> dict[str, Any]:
+    try:
+        timing.check()
+        ticks = upcoming(timing, timezone.now(), PREVIEWED)
+    except BadTiming as bad:
+        return {"problem": str(bad)}
+    if not ticks:
+        return {"problem": "This time is in the past: choose a later one."}
+    return {"explained": timing.explained(), "ticks": ticks, "zone": timing.timezone}
+
+
+def _render(request: HttpRequest, template: str, context: dict[str, Any], problem: str) -> HttpResponse:
+    """The whole page, or only the form for the dialog."""
+    name = f"{template}#dialog" if is_htmx(request) else template
+    return render(request, name, context, status=REFUSED[problem])
