@@ -167,11 +167,14 @@ def sights(user_ids: Iterable[Any]) -> dict[Any, Sight]:
 # -- guarding --------------------------------------------------------------------------------------
 
 
-def needs(action: Action, *, of: Callable[..., str | None] | None = None) -> Callable[[View[P]], Guarded[P]]:
+def needs(
+    action: Action, *, of: Callable[..., str | None] | None = None, missing: str = NO_EXECUTION
+) -> Callable[[View[P]], Guarded[P]]:
     """A view for those who may do `action` on the queue that its address names: strangers sign in first.
 
-    The queue is the argument `name` of the view, or what `of` makes of its arguments. Who may not see it gets 404,
-    who sees it and may not act gets 403. Without a queue, it is enough that there is one somewhere.
+    The queue is the argument `name` of the view, or what `of` makes of its arguments; `missing` is then said of
+    what is on it. Who may not see it gets 404, who sees it and may not act gets 403. Without a queue, it is enough
+    that there is one somewhere.
     """
 
     def decorate(view: View[P]) -> Guarded[P]:
@@ -183,7 +186,7 @@ def needs(action: Action, *, of: Callable[..., str | None] | None = None) -> Cal
             if not sight(request.user, action).everywhere:
                 name = of(**kwargs) if of else kwargs.get("name")
                 if name is not None:
-                    check(request.user, action, cast(str, name), missing=NO_EXECUTION if of else "")
+                    check(request.user, action, cast(str, name), missing=missing if of else "")
             return view(request, *args, **kwargs)
 
         return cast("Guarded[P]", guarded)

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Q
 
+from queues.access import Sight
 from queues.engine.arrays import uuids
 from queues.engine.statements import statement
 from queues.models import Registration, Worker
@@ -77,17 +78,21 @@ def rows(found: Sequence[Schedule], now: dt.datetime, *, ticks: int = SHOWN) -> 
     ]
 
 
-def search(text: str) -> list[Schedule]:
-    """Those with every word of a text in the name of the schedule or its workflow."""
+def search(text: str, sight: Sight) -> list[Schedule]:
+    """Those within sight with every word of a text in the name of the schedule or its workflow, by name."""
     wanted = Q()
     for word in text.split()[:MOST_WORDS]:
         wanted &= Q(name__icontains=word) | Q(workflow__icontains=word)
-    return list(Schedule.objects.select_related("queue").filter(wanted))
+    found = Schedule.objects.select_related("queue").filter(wanted)
+    if sight.everywhere:
+        return list(found)
+    homes = homes_of()
+    return [schedule for schedule in found if sight.covers(queue_of(schedule, homes))]
 
 
 def homes_of(workflows: set[str] | None = None) -> dict[str, str]:
     """Workflow → the queue that its executions go to."""
-    found = Workflow.objects.all() if workflows is None else Workflow.objects.filter(id__in=workflows)
+    found = Workflow.objects.order_by("id") if workflows is None else Workflow.objects.filter(id__in=workflows)
     return dict(found.values_list("id", "queue__name"))
 
 

@@ -360,16 +360,22 @@ def _checked(spec: Spec, now: dt.datetime | None) -> Queue:
 def _checked_home(spec: Spec) -> Queue:
     workflow = Workflow.objects.select_related("queue").filter(id=spec.workflow).first()
     if workflow is None:
-        raise BadSchedule(
-            "workflow",
-            f"No worker has registered a workflow named “{spec.workflow}” yet: start one that declares it.",
-        )
+        raise no_workflow(spec.workflow)
     if not spec.queue:
         return workflow.queue
     queue = Queue.objects.filter(name=spec.queue).first()
     if queue is None:
-        raise BadSchedule("queue", f"There is no queue named “{spec.queue}”.")
+        raise no_queue(spec.queue)
     return queue
+
+
+def no_workflow(name: str) -> BadSchedule:
+    told = f"No worker has registered a workflow named “{name}” yet: start one that declares it."
+    return BadSchedule("workflow", told)
+
+
+def no_queue(name: str) -> BadSchedule:
+    return BadSchedule("queue", f"There is no queue named “{name}”.")
 
 
 def _check_name(name: str) -> None:

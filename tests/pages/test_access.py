@@ -217,4 +217,4 @@ def _told(response: Any) -> str:
     """The words of a page, without what differs from request to request."""
     words = re.search(r"<main.*</main>", response.content.decode(), re.DOTALL)
     assert words
-    return re.sub(r'name="csrfmiddlewaretoken" value="\w+"|executions/[0-9a-f-]{36}', "", words[0])
+    return re.sub(r'name="csrfmiddlewaretoken" value="\w+"|(?:executions|schedules)/[0-9a-f-]{36}', "", words[0])

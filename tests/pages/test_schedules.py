@@ -9,13 +9,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from queues.models import Change, Execution, Queue, Status
-from workflows.models import Schedule, Tick
+from queues.models import Change, Execution, Grant, Queue, Status
+from workflows.models import Schedule, Tick, Workflow
 
-from .conftest import finished, make_queue, make_schedule, make_worker
+from .conftest import SignIn, finished, make_queue, make_schedule, make_worker
 
 HTMX = {"HX-Request": "true"}
 CRON = {"workflow": "call_api", "name": "", "kind": "cron", "cron": "30 3 * * *", "timezone": "Europe/Berlin"}
@@ -204,3 +205,25 @@ def test_it_is_reached_from_nav_palette_and_keys(jonas: Client, vera: Client) ->
     assert "New schedule…" in jonas.get("/go", {"q": "schedule"}, headers=HTMX).content.decode()
     found = vera.get("/go", {"q": "schedule"}, headers=HTMX).content.decode()
     assert "Schedules" in found and "New schedule…" not in found
+
+
+def test_a_grant_shows_and_lets_manage_only_what_is_on_its_queues(
+    sign_in: SignIn, people: dict[str, User]
+) -> None:
+    people["otto"] = User.objects.create_user("otto")
+    Grant.objects.create(user=people["otto"], pattern="billing/*", level="operate", granted_by="ana")
+    make_schedule(make_queue("mail"), "mails")
+    queue = make_queue("billing/eu")
+    Workflow.objects.create(id="bill", queue=queue, registered_at=timezone.now())
+    Schedule.objects.filter(id=make_schedule(queue, "bills").id).update(workflow="bill")
+    otto = sign_in("otto")
+    assert "bills" in said(body(otto, "/schedules")) and "mails" not in said(body(otto, "/schedules"))
+    form = body(otto, "/schedules/new")
+    assert '<option value="bill">' in form and "call_api" not in form and '<option value="mail">' not in form
+    hidden = otto.post("/schedules/new", CRON | {"name": "x"}, headers=HTMX)
+    assert "No worker has registered a workflow named “call_api” yet" in said(hidden.content.decode())
+    hidden = otto.post("/schedules/new", CRON | {"workflow": "bill", "queue": "mail"}, headers=HTMX)
+    assert "There is no queue named “mail”" in said(hidden.content.decode())
+    assert announced(otto.post("/schedules/new", CRON | {"workflow": "bill"}, headers=HTMX)) == (
+        "The schedule bill is made."
+    )

@@ -11,20 +11,29 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from queues.access import Action, needs
+from queues.access import Action, needs, sight
 from queues.models import Change, Queue
 from queues.problems import Conflicting, Invalid, NotFound, Problem
 from queues.views.replies import actor, done, is_htmx, refused
 from workflows import listing, schedules
 from workflows.forms import UNITS, PauseForm, ResumeForm, ScheduleForm, initial, zones
-from workflows.models import Schedule, Workflow
-from workflows.schedules import Act, StaleSchedule, timing_of
+from workflows.models import Schedule
+from workflows.schedules import Act, Spec, StaleSchedule, timing_of
 from workflows.timing import BadTiming, Timing, upcoming
 
+NO_SCHEDULE = "There is no such schedule. Somebody may have deleted it: the trail tells who."
 PAGE_SIZE = 100
 TICKS_OF_ONE = 50
 PREVIEWED = 5
 REFUSED = {"stale": 409, "invalid": 422, "": 200}
+
+
+def queue_of_schedule(id: UUID) -> str:
+    return listing.queue_of(get_schedule(id), listing.homes_of())
+
+
+sees = needs(Action.SEE, of=queue_of_schedule, missing=NO_SCHEDULE)
+manages = needs(Action.SCHEDULE, of=queue_of_schedule, missing=NO_SCHEDULE)
 
 
 @require_safe
@@ -32,7 +41,7 @@ REFUSED = {"stale": 409, "invalid": 422, "": 200}
 def list_schedules(request: HttpRequest) -> HttpResponse:
     search = request.GET.get("search", "").replace("\0", "").strip()[:200]
     after = request.GET.get("after", "").replace("\0", "")[:200]
-    found = listing.search(search)
+    found = listing.search(search, sight(request.user))
     some = [schedule for schedule in found if schedule.name > after][: PAGE_SIZE + 1]
     context = {
         "rows": listing.rows(some[:PAGE_SIZE], timezone.now()),
@@ -45,10 +54,12 @@ def list_schedules(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-@needs(Action.SEE)
+@sees
 def show_schedule(request: HttpRequest, id: UUID) -> HttpResponse:
     (row,) = listing.rows([get_schedule(id)], timezone.now(), ticks=TICKS_OF_ONE)
     changes = Change.objects.filter(kind=Change.Kind.SCHEDULE, subject=row.schedule.name)
+    if (mine := sight(request.user).queue_ids()) is not None:
+        changes = changes.filter(queue__in=mine)
     context = {"row": row, "schedule": row.schedule, "changes": changes[:10]}
     return render(request, "schedules/schedule.html", context)
 
@@ -64,7 +75,7 @@ def new_schedule(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _form_page(request, form, problem="invalid")
     try:
-        row = schedules.create(form.spec(), _act(request))
+        row = schedules.create(_granted(request, form.spec()), _act(request))
     except Problem as problem:
         _told(form, problem)
         return _form_page(request, form, problem="invalid")
@@ -72,7 +83,7 @@ def new_schedule(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@needs(Action.SCHEDULE)
+@manages
 def change(request: HttpRequest, id: UUID) -> HttpResponse:
     row = get_schedule(id)
     if request.method != "POST":
@@ -81,7 +92,8 @@ def change(request: HttpRequest, id: UUID) -> HttpResponse:
     if not form.is_valid():
         return _form_page(request, form, row, problem="invalid")
     try:
-        schedules.change(id, form.spec(), _act(request), expected_version=form.cleaned_data["expected_version"])
+        spec, expected = _granted(request, form.spec()), form.cleaned_data["expected_version"]
+        schedules.change(id, spec, _act(request), expected_version=expected)
     except Problem as problem:
         _told(form, problem)
         return _form_page(request, form, row, problem=_kind(problem))
@@ -98,7 +110,7 @@ def preview(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@needs(Action.SCHEDULE)
+@manages
 def pause(request: HttpRequest, id: UUID) -> HttpResponse:
     row = get_schedule(id)
     if request.method != "POST":
@@ -117,7 +129,7 @@ def pause(request: HttpRequest, id: UUID) -> HttpResponse:
 
 
 @require_POST
-@needs(Action.SCHEDULE)
+@manages
 def runs(request: HttpRequest, id: UUID) -> HttpResponse:
     name = get_schedule(id).name
     schedules.run_now(id, _act(request))
@@ -125,7 +137,7 @@ def runs(request: HttpRequest, id: UUID) -> HttpResponse:
 
 
 @require_POST
-@needs(Action.SCHEDULE)
+@manages
 def deletion(request: HttpRequest, id: UUID) -> HttpResponse:
     name = get_schedule(id).name
     try:
@@ -141,7 +153,7 @@ def deletion(request: HttpRequest, id: UUID) -> HttpResponse:
 def get_schedule(id: UUID) -> Schedule:
     row = Schedule.objects.select_related("queue").filter(id=id).first()
     if row is None:
-        raise Http404("There is no such schedule. Somebody may have deleted it: the trail tells who.")
+        raise Http404(NO_SCHEDULE)
     return row
 
 
@@ -150,6 +162,17 @@ def get_schedule(id: UUID) -> Schedule:
 
 def _act(request: HttpRequest, reason: str = "") -> Act:
     return Act(actor(request), Change.Through.PAGE, reason)
+
+
+def _granted(request: HttpRequest, spec: Spec) -> Spec:
+    """Whoever may not put work on a queue gets the answer that one gets whose queue or workflow is not there."""
+    mine = sight(request.user, Action.SCHEDULE)
+    home = listing.homes_of({spec.workflow}).get(spec.workflow)
+    if home is not None and not mine.covers(home):
+        raise schedules.no_workflow(spec.workflow)
+    if spec.queue and not mine.covers(spec.queue):
+        raise schedules.no_queue(spec.queue)
+    return spec
 
 
 def _told(form: ScheduleForm, problem: Problem) -> None:
@@ -165,13 +188,14 @@ def _kind(problem: Problem) -> str:
 def _form_page(
     request: HttpRequest, form: ScheduleForm, row: Schedule | None = None, problem: str = ""
 ) -> HttpResponse:
+    mine = sight(request.user, Action.SCHEDULE)
     context = {
         "form": form,
         "typed": form.data if form.is_bound else form.initial,
         "schedule": row,
         "problem": problem,
-        "workflows": Workflow.objects.values_list("id", flat=True),
-        "queues": Queue.objects.values_list("name", flat=True),
+        "workflows": [workflow for workflow, queue in listing.homes_of().items() if mine.covers(queue)],
+        "queues": [name for name in Queue.objects.values_list("name", flat=True) if mine.covers(name)],
         "zones": zones(),
         "units": UNITS,
         "catch_ups": Schedule.CatchUp.choices,
