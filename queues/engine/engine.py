@@ -137,7 +137,7 @@ class Engine:
             # Again and again: psycopg's pool loses a cancellation that comes together with a free connection.
             for task in pending:
                 task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=0.5)
+            _, pending = await asyncio.wait(pending, timeout=0.1)
         await self.database.close()
 
     @asynccontextmanager

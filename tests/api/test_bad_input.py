@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -18,7 +17,8 @@ from .conftest import join
 
 EXECUTION = {"workflow_id": "w"}
 DEEP = b"[" * 100_000
-U, V = str(uuid4()), str(uuid4())
+# Not made anew: they are part of names of tests, which are the same in every process.
+U, V = "6aabfbd2-ba77-4a9b-9acc-59c53125b4f3", "3505c489-45c2-46e5-8f4f-e7e821fc03a6"
 
 BODIES: list[bytes] = [
     b"",
