@@ -29,7 +29,7 @@ START_SECONDS = 40
 def free_port() -> int:
     """Below the ports that the system gives to outgoing connections, so that none of those takes it meanwhile."""
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = random.randrange(20_000, 32_000)  # noqa: S311
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -18,8 +18,8 @@ import pytest
 
 from tests import environment
 
-# What takes long comes first. Browsers come last: Playwright leaves an event loop running in the main thread, in which
-# no async test could run.
+# What takes long comes first. Browsers come last: Playwright leaves an event loop running in the main thread, in
+# which no async test could run.
 ORDER = ("acceptance", "races", "benchmarks", "live", "sdk", "engine", "api")
 LAST = "browser"
 
@@ -54,7 +54,7 @@ def _turn_of(parts: tuple[str, ...]) -> int:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     shared = getattr(item.config, "workerinput", {})
-    if not shared:
+    if not shared:  # the only process
         return (yield)
     with turn(Path(shared["turns"]), alone=item.get_closest_marker("alone") is not None):
         return (yield)

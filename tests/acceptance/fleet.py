@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import time
@@ -15,18 +14,16 @@ from typing import Any
 
 import psycopg
 
+from queues import keys
+from queues.models import ApiKey
 from tests import servers
 
 WORKERS = Path(__file__).parent / "workers"
 
 
-def create_key(data_dir: Path, dsn: str) -> str:
-    """An API key for the servers on this database; without one they would let nobody in."""
-    env = {"DATABASE_URL": servers.url_of(dsn)}
-    done = servers.run(["createkey", "acceptance", "--data-dir", str(data_dir)], env=env)
-    found = re.search(r"polos_\w+", done.stdout)
-    assert found, done.stdout + done.stderr
-    return found[0]
+def create_key() -> str:
+    """An API key for servers on the test database; without one they would let nobody in."""
+    return keys.create_key(name="acceptance", scope=ApiKey.Scope.FULL, patterns=(), created_by="tests")[1]
 
 
 @dataclass

@@ -36,12 +36,13 @@ class Place:
 def place(dsn: str, server: StartServer, tmp_path: Path) -> Iterator[Place]:
     """One server and one worker that has nothing to do."""
     one = server(dsn=dsn)
-    key = create_key(one.data_dir, dsn)
+    key = create_key()
     with fleet(tmp_path, key) as crew:
         crew.start("w1", one.url, ALL).wait_until_ready()
         yield Place(dsn, one.url, key, crew)
 
 
+@pytest.mark.alone
 async def test_a_hundred_thousand_in_one_queue_do_not_slow_down_another(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,6 +62,7 @@ async def test_a_hundred_thousand_in_one_queue_do_not_slow_down_another(
     assert after <= 3 * before + 0.020
 
 
+@pytest.mark.alone
 async def test_an_idle_worker_starts_what_comes_at_once(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     times = await start_times(place, times=100)
     median, p95 = statistics.median(times), statistics.quantiles(times, n=20)[-1]

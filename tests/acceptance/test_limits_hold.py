@@ -86,7 +86,7 @@ class Cluster:
 @pytest.fixture
 def cluster(dsn: str, server: StartServer, tmp_path: Path) -> Iterator[Cluster]:
     first = server(dsn=dsn, env=QUICK_TO_NOTICE)
-    key = create_key(first.data_dir, dsn)
+    key = create_key()
     both = [first, server(dsn=dsn, env=QUICK_TO_NOTICE)]
     observer = Observer(dsn)
     with fleet(tmp_path, key) as crew, observer.watching():

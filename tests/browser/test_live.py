@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from queues import limits
@@ -21,6 +22,7 @@ def is_live(page: Page) -> None:
     page.evaluate("window.stayed = true")
 
 
+@pytest.mark.alone
 def test_a_limit_that_was_changed_elsewhere_is_on_the_open_page_within_a_second(open_page: OpenPage) -> None:
     queue = make_queue(limit=5)
     page = open_page("/queues/api-calls", as_="vera")
@@ -33,6 +35,7 @@ def test_a_limit_that_was_changed_elsewhere_is_on_the_open_page_within_a_second(
     assert page.evaluate("window.stayed")
 
 
+@pytest.mark.alone
 def test_a_limit_changed_in_the_admin_is_on_the_open_page_within_a_second(open_page: OpenPage) -> None:
     queue = make_queue(limit=5)
     page = open_page("/queues/api-calls", as_="vera")

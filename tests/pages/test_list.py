@@ -137,6 +137,6 @@ def test_two_thousand_queues_render_quickly() -> None:
 
     queue = make_queue()
     gauge = gauges.snapshot()[0]
-    started = time.perf_counter()
+    started = time.process_time()
     fragments.render_gauges([gauge] * 2000)
-    assert time.perf_counter() - started < 1.0, queue
+    assert time.process_time() - started < 1.0, queue
