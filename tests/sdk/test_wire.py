@@ -320,7 +320,7 @@ async def test_what_comes_behind_an_answer_is_not_the_next_one(behind: bytes, pa
     async with misbehaving(talk) as server, wire_to(server) as wire:
         assert (await wire.request("GET", "/", None)).body == b"ok"
         async with asyncio.timeout(5):
-            while any(connection.usable for connection in wire._idle):
+            while any(connection.usable for connection in wire._idle):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         assert (await wire.request("GET", "/", None)).body == b"ny"
 
