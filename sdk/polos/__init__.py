@@ -48,14 +48,17 @@ from ._errors import (
     Throttled,
     TooLarge,
     Unauthorized,
+    WaitTimeout,
 )
-from ._execution import ErrorInfo, Execution, ExecutionHandle
+from ._events import Event
+from ._execution import ErrorInfo, Execution, ExecutionHandle, Wait
 from ._invocation import Invocation
 from ._log import Log
 from ._logs import mark_log_records
 from ._polos import Polos
 from ._queue import Queue, queue
 from ._retrying import RetryPolicy
+from ._step_children import ChildResult
 from ._stream import LogLine, Progress, Update
 from ._sync import SyncClient, SyncHandle
 from ._version import __version__
@@ -67,6 +70,7 @@ __all__ = [
     "BadLimit",
     "BadName",
     "BadSignature",
+    "ChildResult",
     "ConfigurationError",
     "Conflict",
     "Context",
@@ -74,6 +78,7 @@ __all__ = [
     "DuplicateStep",
     "DuplicateWorkflow",
     "ErrorInfo",
+    "Event",
     "Execution",
     "ExecutionCancelled",
     "ExecutionError",
@@ -111,6 +116,8 @@ __all__ = [
     "TooLarge",
     "Unauthorized",
     "Update",
+    "Wait",
+    "WaitTimeout",
     "Worker",
     "Workflow",
     "__version__",

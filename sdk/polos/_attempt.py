@@ -54,6 +54,8 @@ def attempt_of(body: Callable[..., Any], options: Options, *, is_async: bool, de
                 for hook in options.on_start:
                     await call(hook, ctx, _payload(run, arguments, default))
                 result = await call(body, ctx, *arguments)
+                if run.ending == "waiting":
+                    raise asyncio.CancelledError
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if run.ending is not None:  # stopped from outside: the attempt has not ended by itself
                 raise

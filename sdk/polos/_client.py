@@ -1,4 +1,4 @@
-"""The client: starts executions, asks for them, cancels them."""
+"""The client: starts executions, asks for them, answers and cancels them; publishes events."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from urllib.parse import quote
 
 from ._batches import fitting
 from ._errors import ExecutionTimeout
+from ._events import Event, event_body, read_event
 from ._execution import Execution, ExecutionHandle, read_execution
 from ._http import Http
 from ._ids import new_id, new_ids
 from ._invocation import Invocation, InvokeOptions, Pair, execution_bodies, execution_body, read_batch, shape_of
-from ._json import decode
+from ._json import decode, encode
+from ._places import caller
 from ._settings import Settings, load_settings
 from ._stream import Update, follow
 from ._typing import Shape
@@ -182,6 +184,25 @@ class PolosClient:
         """Asks to stop an execution; Conflict when it is final already."""
         path = f"/executions/{quote(execution_id, safe='')}/cancellation"
         return read_execution(await self._call("POST", path, "{}"))
+
+    async def resume(self, execution_id: str, key: str, data: Any = None) -> Execution:
+        """Answers an execution that is suspended in the step `key` (`ctx.step.suspend`): it goes on with `data`.
+
+        Repeated with the same data it has no second effect. NotFound when there is no such execution, Conflict
+        when nobody waits for this answer: not yet, not any more, or somebody gave another one.
+        """
+        path = f"/executions/{quote(execution_id, safe='')}/resume"
+        body = encode({"key": key, "data": data}, f"The answer to {key}")
+        return read_execution(await self._call("POST", path, body))
+
+    async def publish_event(self, topic: str, payload: Any = None, *, id: str | None = None) -> Event[Any]:
+        """Publishes an event: every execution that waits for the topic goes on.
+
+        A repeated `id` (a UUID) publishes it once; Conflict when it is there with other content. BadName for a
+        topic that cannot be one, NotSerializable for a payload that JSON cannot hold.
+        """
+        body = event_body(topic, payload, id, place=caller())
+        return read_event(await self._call("POST", "/events", body), payload)
 
     async def _wait_once(self, execution_id: str, left: float) -> Execution:
         return read_execution(await self.long_poll(f"/executions/{quote(execution_id, safe='')}", left))

@@ -16,12 +16,13 @@ from ._running import Run, current
 from ._step import Step
 from ._steps import StepSaver
 from ._threads import Threads
+from ._waits import Parking
 
 
 class Tools:
     """What all contexts of one worker share."""
 
-    __slots__ = ("client", "clock", "reporter", "saver", "threads", "worker")
+    __slots__ = ("client", "clock", "parking", "reporter", "saver", "threads", "worker")
 
     def __init__(
         self, *, client: PolosClient, saver: StepSaver, threads: Threads, worker: str, clock: Clock = CLOCK
@@ -30,6 +31,7 @@ class Tools:
         self.client = client
         self.clock = clock
         self.reporter = Reporter(client.http, clock)
+        self.parking = Parking()
         self.saver = saver
         self.threads = threads
         self.worker = worker

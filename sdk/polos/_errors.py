@@ -27,7 +27,8 @@ PolosError
 │   ├── DuplicateStep
 │   ├── StepRefused
 │   ├── StepTimeout (also a TimeoutError)
-│   └── StepsChanged
+│   ├── StepsChanged
+│   └── WaitTimeout (also a TimeoutError): a wait whose time was over
 ├── AttemptTimeout (also a TimeoutError): an attempt that took longer than its workflow allows
 ├── Retry: raised by a workflow or a step: not now, try again
 │   └── Throttled
@@ -165,6 +166,10 @@ class StepTimeout(StepError, TimeoutError):
 
 class StepsChanged(StepError):
     """The code asks for other steps than those that earlier attempts finished; the message names key and line."""
+
+
+class WaitTimeout(StepError, TimeoutError):
+    """No event came, or nobody answered, within the `timeout` of a step. Every later attempt is told the same."""
 
 
 class AttemptTimeout(PolosError, TimeoutError):

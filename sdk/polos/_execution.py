@@ -29,6 +29,19 @@ class ErrorInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What a waiting execution waits for, as it was when the server answered."""
+
+    key: str  # of the step
+    kind: str  # time, executions, event, resume (for an answer)
+    since: dt.datetime | None
+    until: dt.datetime | None  # when it is over, or its time is
+    topic: str | None  # of the event
+    note: Any  # what is shown to whom is asked
+    executions: int  # how many it waits for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
     """One run of a workflow, as it was when the server answered."""
 
@@ -52,6 +65,7 @@ class Execution:
     root_id: str | None
     position: int | None  # place in line, 1 = next; None when it is not queued or not known cheaply
     served: bool | None = None  # queued: whether a living worker serves its workflow; None elsewhere and in lists
+    waits: tuple[Wait, ...] = ()  # while its status is waiting
 
     @property
     def is_final(self) -> bool:
@@ -138,6 +152,19 @@ def read_execution(data: Mapping[str, Any]) -> Execution:
         root_id=data.get("root_id"),
         position=data.get("position"),
         served=data.get("served"),
+        waits=tuple(map(_wait, data.get("waits") or ())),
+    )
+
+
+def _wait(data: Mapping[str, Any]) -> Wait:
+    return Wait(
+        key=data["key"],
+        kind=data["kind"],
+        since=_time(data.get("since")),
+        until=_time(data.get("until")),
+        topic=data.get("topic"),
+        note=data.get("note"),
+        executions=(data.get("executions") or {}).get("count", 0),
     )
 
 

@@ -10,6 +10,7 @@ import uuid
 
 _RANDOM_BITS = 74
 _LOW_BITS = 48  # the last group of an id, 12 digits
+_COUNT_BITS = 17  # 10,000 children of one step; 57 bits of hash are left
 _lock = threading.Lock()
 _last = 0
 
@@ -40,6 +41,13 @@ def child_id(execution_id: str, key: str) -> str:
     digest = hashlib.sha256(parent.bytes + key.encode()).digest()
     chance = int.from_bytes(digest[:10], "big") & (1 << _RANDOM_BITS) - 1
     return _text((parent.int >> 80) << _RANDOM_BITS | chance)
+
+
+def child_ids(execution_id: str, key: str, count: int) -> list[str]:
+    """The same for a step that starts many: one behind the other."""
+    first = child_id(execution_id, key)
+    head, last = first[:-12], int(first[-12:], 16) >> _COUNT_BITS << _COUNT_BITS
+    return [f"{head}{last | number:012x}" for number in range(count)]
 
 
 def _rising(milliseconds: int, random: int) -> int:

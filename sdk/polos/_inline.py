@@ -9,7 +9,8 @@ import asyncio
 import datetime as dt
 import functools
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextvars import Context as Variables
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,11 +21,12 @@ from ._errors import DefinitionError, refused
 from ._execution import FINAL
 from ._http import Http
 from ._ids import new_id
+from ._inline_waits import Waiting
 from ._invocation import Invocation, execution_body
 from ._json import decode, encode
 from ._replay import Place
 from ._reports import Level, Reporter
-from ._running import Done, Run, completed, failed, result_json, stopped
+from ._running import Done, Run, completed, error_info, failed, result_json, stopped
 from ._step import Step
 from ._steps import StepSaver
 from ._texts import fields_json
@@ -80,6 +82,8 @@ class Staged:
     failing: dict[str, list[BaseException | None] | BaseException]
     deaths: set[str]
     children: Mapping[str, Any]
+    events: Mapping[str, Iterable[Any]]
+    answers: Mapping[str, Any]
 
 
 class Inline:
@@ -94,6 +98,7 @@ class Inline:
         client = PolosClient("http://127.0.0.1:1")
         client.http = _Answers(client.http, self)
         self._saver = StepSaver(client.http)
+        self.waiting = Waiting(staged.clock, staged.events, staged.answers, self._status_of)
         self._tools = Tools(
             client=client, saver=self._saver, threads=self._threads, worker="testing", clock=staged.clock
         )
@@ -115,6 +120,7 @@ class Inline:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._tools.parking.close()
         self._saver.close()
         self._threads.close()
 
@@ -132,15 +138,17 @@ class Inline:
                 "it gives back"
             )
         self.executions[stored.id] = stored
-        stored.task = asyncio.create_task(work)
+        stored.task = asyncio.create_task(work, context=Variables())  # not a task of the parent's execution
         return stored, stored.task
 
     async def _staged_child(self, stored: Stored, given: Any) -> None:
         if isinstance(given, BaseException):
             stored.status, stored.error = "failed", {"type": type(given).__name__, "message": str(given)}
+            self.waiting.look()
             return
         value = given(stored.body.get("payload")) if callable(given) else given
         stored.status, stored.result = "completed", decode(encode(value, "The result of a child"))
+        self.waiting.look()
 
     async def _attempts(self, stored: Stored, workflow: Workflow[Any]) -> None:
         await self.staged.clock.sleep(self._pause_before(stored.body))
@@ -157,6 +165,27 @@ class Inline:
                 await asyncio.wait((run.task,))
                 raise
             run.task.result()
+            if stored.status == "waiting":
+                await self._until_over(stored)
+        self.waiting.look()
+
+    async def _until_over(self, stored: Stored) -> None:
+        try:
+            await self.waiting.until_over(stored.id, self._is_stuck)
+        except AssertionError as error:
+            stored.status, stored.raised = "failed", error
+            stored.error = error_info(error)
+        except asyncio.CancelledError:
+            stored.status = "cancelled"
+            raise
+
+    def _is_stuck(self) -> bool:
+        """Whether all wait for something that neither time nor one of them brings."""
+        left = [each for each in self.executions.values() if each.status not in FINAL]
+        return all(each.status == "waiting" and not self.waiting.can_wake(each.id) for each in left)
+
+    def _status_of(self, id: str) -> str | None:
+        return self.executions[id].status if id in self.executions else None
 
     def _pause_before(self, body: dict[str, Any]) -> float:
         if "run_at" in body:
@@ -169,12 +198,13 @@ class Inline:
             "id": stored.id, "workflow_id": stored.body["workflow_id"], "queue": stored.queue,
             "payload": stored.body.get("payload"), "attempt": stored.attempt, "max_attempts": stored.max_attempts,
             "slot": None, "parent_id": stored.parent_id, "root_id": next(iter(self.executions)), "steps": finished,
+            "waits": self.waiting.over(stored.id),
         }  # fmt: skip
 
     async def _attempt(self, stored: Stored, run: Run, workflow: Workflow[Any]) -> None:
         try:
             done = await self._outcome(run, workflow)
-            if run.ending == "dropped":
+            if run.ending in ("dropped", "waiting"):
                 raise asyncio.CancelledError
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if run.ending == "dropped":  # its worker died: nobody reports anything
@@ -182,6 +212,8 @@ class Inline:
                 return
             stored.raised = error
             done = failed(run, error) if run.ending is None else stopped(run, run.ending)
+        finally:
+            run.close()
         await self._finish(stored, decode(done.json))
 
     async def _outcome(self, run: Run, workflow: Workflow[Any]) -> Done:
@@ -197,6 +229,10 @@ class Inline:
             stored.pauses.append(done["retry_in"])
             await self.staged.clock.sleep(done["retry_in"])
             return
+        if done["outcome"] == "waiting":
+            stored.status, stored.attempt = "waiting", stored.attempt - 1
+            self.waiting.declare(stored.id, done["waits"])
+            return
         stored.status, stored.result = done["outcome"], done.get("result")
 
     # -- answers to requests ---------------------------------------------------------------------------
@@ -208,6 +244,15 @@ class Inline:
                 return {"steps": [self._save(step) for step in body["steps"]]}
             case ("POST", ["executions"]):
                 return self._accept(body)
+            case ("POST", ["executions", "batch"]):
+                return {"executions": [self._accept(each) for each in body["executions"]]}
+            case ("POST", ["executions", "results"]):
+                return {"executions": [self._end_of(id) for id in body["ids"] if self._status_of(id) in FINAL]}
+            case ("POST", ["executions", id, "resume"]):
+                self.waiting.resume(self._find(id).id, body["key"], body["data"])
+                return await self._state(id)
+            case ("POST", ["events"]):
+                return self.waiting.publish(body["id"], body["topic"], body["payload"])
             case ("GET", ["executions", id, "steps"]):
                 return {"steps": list(self._find(id).steps.values())}
             case ("GET", ["executions", id]):
@@ -236,6 +281,10 @@ class Inline:
             "id": stored.id, "workflow_id": body["workflow_id"], "queue": stored.queue, "created": known is None,
             "notes": [],
         }  # fmt: skip
+
+    def _end_of(self, id: str) -> dict[str, Any]:
+        stored = self._find(id)
+        return {"id": id, "status": stored.status, "result": stored.result, "error": stored.error}
 
     async def _state(self, id: str, *, wait: float = 0.0) -> dict[str, Any]:
         stored = self._find(id)

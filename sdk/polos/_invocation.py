@@ -64,10 +64,10 @@ def execution_body(item: Invocation, id: str, parent: dict[str, str] | None = No
 
 
 def execution_bodies(
-    items: Sequence[Invocation | Pair], ids: Sequence[str]
+    items: Sequence[Invocation | Pair], ids: Sequence[str], parent: str = ""
 ) -> tuple[list[Workflow[Any] | str], list[str]]:
     """The workflow of each item, and its JSON as above: for 0.5 µs each and not 2.7, because what items have in
-    common is encoded once, and the payloads in one go."""
+    common is encoded once, and the payloads in one go. `parent` is that of all, as JSON."""
     known: dict[Any, str] = {}
     workflows, openings, payloads = [], [], []
     for item in items:
@@ -80,8 +80,10 @@ def execution_bodies(
         openings.append(opening)
         payloads.append(payload)
     texts = encode_each(payloads, lambda index: _payload_of(workflows[index]))
+    end = f',"parent":{parent}}}' if parent else "}"
     return workflows, [
-        f'{opening}"id":"{id}","payload":{text}}}' for opening, id, text in zip(openings, ids, texts, strict=True)
+        f'{opening}"id":"{id}","payload":{text}{end}'
+        for opening, id, text in zip(openings, ids, texts, strict=True)
     ]
 
 
@@ -119,12 +121,12 @@ def _opening(item: Invocation, kind: Any, known: dict[Any, str]) -> str:
 
 
 def _payload_of(workflow: Workflow[Any] | str) -> str:
-    return f"The payload of {_workflow_id(workflow)}"
+    return f"The payload of {id_of(workflow)}"
 
 
 def _options(item: Invocation) -> dict[str, Any]:
     """The fields of an item but for its id, payload and key."""
-    fields = {"workflow_id": _workflow_id(item.workflow)} | _queue_fields(item)
+    fields = {"workflow_id": id_of(item.workflow)} | _queue_fields(item)
     if isinstance(item.workflow, Workflow) and item.workflow.retries:
         fields["max_attempts"] = item.workflow.retries + 1
     priority = _own(item, "priority", None)
@@ -193,7 +195,7 @@ def _checked_name(name: str) -> str:
     return check_name(name, what="queue", place="invoke")
 
 
-def _workflow_id(workflow: Workflow[Any] | str) -> str:
+def id_of(workflow: Workflow[Any] | str) -> str:
     if isinstance(workflow, Workflow):
         return workflow.id
     if isinstance(workflow, str):

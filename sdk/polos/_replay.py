@@ -25,12 +25,13 @@ Listing = Callable[[], Awaitable[list[dict[str, Any]] | None]]
 class Replay:
     """What earlier attempts of one execution stored, and what this one has asked for."""
 
-    __slots__ = ("_checked", "_is_past", "asked", "stored", "unused")
+    __slots__ = ("_checked", "_is_past", "asked", "over", "stored", "unused")
 
-    def __init__(self, stored: dict[str, Any]) -> None:
+    def __init__(self, stored: dict[str, Any], over: dict[str, Any] | None = None) -> None:
         self.stored = stored
+        self.over = over or {}  # waits that are over and not stored yet: what the server says of them
         self.asked: dict[str, Place] = {}
-        self.unused = set(stored)
+        self.unused = {*stored, *self.over}
         self._checked = False
         self._is_past = False  # it has asked for something new
 
@@ -50,7 +51,7 @@ class Replay:
             )
         self.asked[key] = place
         self.unused.discard(key)
-        self._is_past = self._is_past or key not in self.stored
+        self._is_past = self._is_past or (key not in self.stored and key not in self.over)
         return key in self.stored
 
     async def check_new(self, key: str, *, alone: Callable[[], bool], listing: Listing) -> None:
@@ -83,7 +84,8 @@ class Replay:
 
     def _missed(self, key: str, steps: list[dict[str, Any]]) -> list[str]:
         """Stored steps that came after all that was asked for so far, while this one never ran."""
-        ended = {step["key"]: _time(step) for step in steps if not step.get("error")}
+        ended = {key: dt.datetime.fromisoformat(wait["at"]) for key, wait in self.over.items()}
+        ended |= {step["key"]: _time(step) for step in steps if not step.get("error")}
         if any(step["key"] == key for step in steps):
             return []  # it failed before: what follows may be what its failure led to
         so_far = [ended.get(each) for each in self.asked if each != key]

@@ -8,7 +8,7 @@ import time
 import traceback
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from . import _retrying
 from ._errors import AttemptTimeout, NotSerializable
@@ -16,9 +16,12 @@ from ._json import encode
 from ._replay import Replay
 from ._retrying import RetryPolicy
 
+if TYPE_CHECKING:
+    from ._waits import Parked
+
 logger = logging.getLogger("polos")
 
-Ending = Literal["cancelled", "released", "dropped"]
+Ending = Literal["cancelled", "released", "dropped", "waiting"]
 
 MAX_RESULT_BYTES = 1024 * 1024
 MAX_MESSAGE = 4_000
@@ -41,8 +44,8 @@ class Run:
     """A claim and the task that works on it. `ending` says why it is being stopped, if it is."""
 
     __slots__ = (
-        "attempt_was_read", "begun", "claim", "deadline", "ending", "id", "is_async", "policy", "progress",
-        "replay", "report", "task", "token",
+        "attempt_was_read", "begun", "busy", "claim", "deadline", "ending", "id", "is_async", "looks", "parked",
+        "policy", "progress", "replay", "report", "still_since", "task", "token", "waits",
     )  # fmt: skip
 
     def __init__(self, claim: dict[str, Any], token: str, *, is_async: bool) -> None:
@@ -59,6 +62,10 @@ class Run:
         self.replay: Replay | None = None  # once it uses steps
         self.progress: tuple[float | None, str] = (None, "")  # as it was said last
         self.report: Any = None  # once it tells something
+        self.busy = 0  # steps that are under way and do not wait
+        self.parked: dict[str, Parked] = {}  # steps that wait, by key
+        self.looks, self.still_since = 0, 0.0  # of `Parking`
+        self.waits = ""  # when it ends with them: JSON
 
     @property
     def attempt(self) -> int:
@@ -71,22 +78,27 @@ class Run:
     @property
     def is_replaying(self) -> bool:
         """Whether it still goes over what earlier attempts have finished."""
-        return bool(self.claim.get("steps")) and self.steps().goes_over
+        return bool(self.claim.get("steps") or self.claim.get("waits")) and self.steps().goes_over
 
     def steps(self) -> Replay:
         if self.replay is None:
-            self.replay = Replay(self.claim.get("steps") or {})
+            self.replay = Replay(self.claim.get("steps") or {}, self.claim.get("waits") or {})
         return self.replay
 
     def stop(self, ending: Ending) -> None:
         """Cancels the task, once. A sync function runs on: nobody can stop a thread."""
-        if self.ending == "dropped":
+        if self.ending == "dropped" or (self.ending == "waiting" and ending == "released"):
             return
         first = self.ending is None
         self.ending = ending
         # A task that is cancelled before it begins never runs at all, not even its clean-up: it looks by itself.
         if first and self.begun and self.is_async and self.task is not None:
             self.task.cancel()
+
+    def close(self) -> None:
+        """It has ended: tasks of it that nobody waited for do not wait for ever."""
+        for parked in list(self.parked.values()):
+            parked.future.cancel()
 
 
 def result_json(value: Any, workflow_id: str) -> str:
@@ -105,7 +117,7 @@ current: ContextVar[Run | None] = ContextVar("polos_execution", default=None)
 
 
 def completed(run: Run, result: str) -> Done:
-    if run.claim.get("steps"):
+    if run.claim.get("steps") or run.claim.get("waits"):
         _tell_unused(run)
     if result == "null":
         return Done(run.id, run.token, f'{{"id":"{run.id}","token":"{run.token}","outcome":"completed"}}')
@@ -115,7 +127,8 @@ def completed(run: Run, result: str) -> Done:
 
 
 def stopped(run: Run, ending: Ending) -> Done:
-    return Done(run.id, run.token, f'{{"id":"{run.id}","token":"{run.token}","outcome":"{ending}"}}')
+    waits = f',"waits":[{run.waits}]' if ending == "waiting" else ""
+    return Done(run.id, run.token, f'{{"id":"{run.id}","token":"{run.token}","outcome":"{ending}"{waits}}}')
 
 
 def failed(run: Run, error: BaseException) -> Done:

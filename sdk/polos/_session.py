@@ -223,6 +223,7 @@ class Session:
             done = await self._outcome(run, workflow)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             done = _after_error(run, error)
+        run.close()
         if run.report is not None:
             await self._tools.reporter.flush(run)
         self._busy.count -= 1
@@ -249,6 +250,8 @@ class Session:
                 result = await result
         if run.ending == "dropped":
             return None
+        if run.ending == "waiting":  # it caught its cancellation; what it made of that is not its result
+            return stopped(run, "waiting")
         return completed(run, result_json(result, workflow.id))
 
     async def _end_older(self, before: Run) -> None:

@@ -4,64 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import gc
 import logging
 import random
-import sys
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
-from contextvars import Context as Variables
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from ._errors import (
-    Conflict,
-    Forbidden,
-    NotFound,
-    PayloadInvalid,
-    ServerUnavailable,
-    StepError,
-    StepRefused,
-    StepsChanged,
-    StepTimeout,
-)
-from ._execution import ExecutionHandle
-from ._ids import child_id
-from ._invocation import ChildOptions, Invocation, shape_of
-from ._json import decode, encode
-from ._replay import Place, Replay, shown
-from ._running import Run, current, error_info
-from ._seconds import seconds_of
+from ._errors import StepTimeout
+from ._json import encode
+from ._replay import Place
+from ._running import error_info
+from ._step_children import ChildSteps
+from ._step_waits import WaitSteps
+from ._stepbase import called_from
 from ._tries import Tries, take_tries
 from ._typing import Shape, result_shape
-from ._workflow import Workflow
+from ._waits import inside
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-
-    from ._context import Tools
 
 logger = logging.getLogger("polos")
 
 P = ParamSpec("P")
 T = TypeVar("T")
 E = type[Exception]
-LAST_SAVE_SECONDS = 3.0  # for what is done to be saved when its execution is being stopped; under STOP_SECONDS
 
 
-class Step:
+class Step(WaitSteps, ChildSteps):
     """Named parts of an execution that are done once, however often it is tried.
 
     Every part has a key, unique within the execution. A later attempt runs the function again from its top; each
     step that is finished gives back at once what it gave before, also when it was on another worker. Steps may run
     side by side, with `asyncio.gather` for example.
+
+    Steps that wait (for a time, an event, an answer, a child) give back slot and worker as soon as everything else
+    of the execution waits too. Its task is cancelled then: `finally` and `async with` do their work, steps in them
+    do not. What is neither a step nor a wait has 5 s to come to one. When one of the waits is over, the function
+    runs again from its top, as the same attempt and in its original place. An `asyncio.timeout` around a wait ends
+    with the task: use the `timeout` of the step.
     """
 
-    __slots__ = ("_replay", "_run", "_tools")
-
-    def __init__(self, run: Run, tools: Tools) -> None:
-        self._run = run
-        self._tools = tools
-        self._replay: Replay = run.steps()
+    __slots__ = ()
 
     @overload
     def run(
@@ -109,34 +93,21 @@ class Step:
         that JSON cannot hold, StepRefused for one that the server does not take, StepsChanged when the stored
         steps show that the code was changed under a running execution.
         """
-        place = _called_from()
+        place = called_from()
         tries = take_tries(key, function, kwargs)
-        return self._run_function(key, place, tries, function, args, kwargs)
-
-    def sleep(self, key: str, seconds: float | dt.timedelta) -> Coroutine[Any, Any, None]:
-        """Waits, once: a later attempt waits for what is left of the time.
-
-        It waits in memory: the execution keeps its slot and its place in the worker. For seconds, not for hours.
-        """
-        return self._sleep(key, _called_from(), seconds)
+        return self._counted(self._run_function(key, place, tries, function, args, kwargs))
 
     def uuid(self, key: str) -> Coroutine[Any, Any, str]:
         """A random UUID as text, the same in every attempt."""
-        return self._once(key, _called_from(), str, _uuid)
+        return self._counted(self._once(key, called_from(), str, _uuid))
 
     def now(self, key: str) -> Coroutine[Any, Any, int]:
         """Milliseconds since 1970 on the clock of the worker that was first here, the same in every attempt."""
-        return self._once(key, _called_from(), int, lambda: int(self._tools.clock.now() * 1000))
+        return self._counted(self._once(key, called_from(), int, lambda: int(self._tools.clock.now() * 1000)))
 
     def random(self, key: str) -> Coroutine[Any, Any, float]:
         """A number from 0 to 1 (less than 1), the same in every attempt. Not for secrets."""
-        return self._once(key, _called_from(), float, random.random)
-
-    def invoke(
-        self, key: str, workflow: Workflow[T] | str, payload: Any = None, **options: Unpack[ChildOptions]
-    ) -> Coroutine[Any, Any, ExecutionHandle[Any]]:
-        """Starts a child execution and goes on. A later attempt gets the same child. Options as for `invoke`."""
-        return self._invoke(key, _called_from(), Invocation(workflow=workflow, payload=payload, **options))
+        return self._counted(self._once(key, called_from(), float, random.random))
 
     # -- the kinds of steps ------------------------------------------------------------------------
 
@@ -175,92 +146,6 @@ class Step:
             raise self._another_kind(key, f"step of type {kind.__name__}")
         return value
 
-    async def _sleep(self, key: str, place: Place, seconds: float | dt.timedelta) -> None:
-        try:
-            wanted = seconds_of(seconds, what=f"The time of step {key!r}")
-        except ValueError as error:
-            raise StepError(str(error)) from error
-        clock = self._tools.clock
-        if await self._is_stored(key, place):
-            until = self._until(key)
-        else:
-            until = clock.now() + wanted
-            end = _iso(until)
-            await self._save(key, self._now(), result=f'"{end}"', ended=end)
-        # Never longer than it says: the clocks of two workers may differ.
-        left = min(until - clock.now(), wanted)
-        if left > 0:
-            await clock.sleep(left)
-
-    async def _invoke(self, key: str, place: Place, item: Invocation) -> ExecutionHandle[Any]:
-        if await self._is_stored(key, place):
-            return self._known_child(self._stored_child(key, item), item)
-        started, child = self._now(), child_id(self._run.id, key)
-        try:
-            handle = await self._start_child(child, item)
-        except Exception as error:
-            await self._save_error(key, started, error)
-            raise
-        kept = encode({"id": child, "workflow_id": handle.workflow_id, "queue": handle.queue}, "A child")
-        await self._save(key, started, result=kept, child=child)
-        return handle
-
-    # -- what is stored ----------------------------------------------------------------------------
-
-    async def _is_stored(self, key: str, place: Place) -> bool:
-        if self._replay.ask(key, place, self._run.id):
-            return True
-        if self._replay.unused:
-            await self._replay.check_new(key, alone=self._is_alone, listing=self._listing)
-        return False
-
-    def _is_alone(self) -> bool:
-        """Whether nothing else of this execution runs, so that what comes next is what this task does next."""
-        if self._run.attempt_was_read:
-            return False
-        mine = asyncio.current_task()
-        return not any(_runs(task, self._run) for task in asyncio.all_tasks() if task is not mine)
-
-    async def _listing(self) -> list[dict[str, Any]] | None:
-        """All steps that are on record, failed ones too; None when this worker's key may not read them."""
-        path = f"/executions/{self._run.id}/steps"
-        try:
-            reply = await self._tools.client.http.call("GET", path, lane="steps", patience=None)
-        except Forbidden:
-            return None
-        found: list[dict[str, Any]] = reply["steps"]
-        return found
-
-    def _until(self, key: str) -> float:
-        try:
-            return dt.datetime.fromisoformat(self._replay.stored[key]).timestamp()
-        except (TypeError, ValueError):
-            raise self._another_kind(key, "step.sleep") from None
-
-    def _stored_child(self, key: str, item: Invocation) -> Any:
-        known = self._replay.stored[key]
-        if not isinstance(known, dict) or not {"id", "workflow_id", "queue"} <= known.keys():
-            raise self._another_kind(key, "step.invoke")
-        wanted = item.workflow.id if isinstance(item.workflow, Workflow) else item.workflow
-        if known["workflow_id"] != wanted:
-            raise StepsChanged(
-                f"The step {key!r} at {shown(self._replay.asked[key])} starts {wanted}, but an earlier attempt "
-                f"started {known['workflow_id']} there: give the new child a key of its own"
-            )
-        return known
-
-    def _another_kind(self, key: str, kind: str) -> StepsChanged:
-        return StepsChanged(
-            f"The step {key!r} at {shown(self._replay.asked[key])} is a {kind}, which is not what an earlier "
-            "attempt stored under this key: give the new step a key of its own"
-        )
-
-    def _typed(self, value: Any, shape: Shape, key: str) -> Any:
-        try:
-            return shape.load(value, f"The result of step {key}, asked for at {shown(self._replay.asked[key])},")
-        except PayloadInvalid as error:
-            raise StepError(str(error)) from error
-
     # -- calling -----------------------------------------------------------------------------------
 
     async def _try(
@@ -283,7 +168,7 @@ class Step:
     async def _in_time(
         self, key: str, seconds: float | None, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any
     ) -> Any:
-        scope = asyncio.timeout(seconds)
+        scope, token = asyncio.timeout(seconds), inside.set(key)
         try:
             async with scope:
                 return await self._tools.threads.call(function, *args, **kwargs)
@@ -291,118 +176,8 @@ class Step:
             if not scope.expired():
                 raise
             raise StepTimeout(f"Step {key!r} took longer than {seconds:g} s") from error
-
-    # -- saving ------------------------------------------------------------------------------------
-
-    async def _keep(self, key: str, started: str, result: str) -> Any:
-        """The value that counts: this one, or the one that was saved before, unknown to us."""
-        outcome = await self._save(key, started, result=result)
-        if outcome != "repeated":
-            return decode(result)
-        known = await self._listing() or ()
-        return next((step["result"] for step in known if step["key"] == key), decode(result))
-
-    async def _save(
-        self, key: str, started: str, *, result: str, child: str | None = None, ended: str | None = None
-    ) -> str:
-        saved = await self._submit(self._body(key, started, child=child, ended=ended, result=result))
-        if saved["outcome"] == "invalid":
-            error = StepRefused(f"The result of step {key} was not taken: {saved.get('detail', '')}")
-            await self._save_error(key, started, error)
-            raise error
-        return str(saved["outcome"])
-
-    async def _save_error(self, key: str, started: str, error: Exception) -> None:
-        await self._submit(self._body(key, started, error=error_info(error)))
-
-    async def _submit(self, step: str) -> dict[str, Any]:
-        """Waits until it is saved; for a moment even when the execution is being stopped: it was done."""
-        future = self._tools.saver.submit(step)
-        try:
-            saved = await asyncio.shield(future)
-        except asyncio.CancelledError:
-            if self._run.ending != "dropped":
-                await asyncio.wait((future,), timeout=LAST_SAVE_SECONDS)
-            raise
-        if saved["outcome"] == "stale":
-            self._abandon()
-        return saved
-
-    def _body(
-        self,
-        key: str,
-        started: str,
-        *,
-        result: str | None = None,
-        error: dict[str, str] | None = None,
-        child: str | None = None,
-        ended: str | None = None,
-    ) -> str:
-        body: dict[str, Any] = {
-            "execution_id": self._run.id, "token": self._run.token, "key": key,
-            "started_at": started, "ended_at": ended or self._now(),
-        }  # fmt: skip
-        if error is not None:
-            body["error"] = error
-        if child is not None:
-            body["child_id"] = child
-        text = encode(body, f"Step {key}")
-        return text if result is None else f'{text[:-1]},"result":{result}}}'
-
-    def _now(self) -> str:
-        return _iso(self._tools.clock.now())
-
-    # -- children ----------------------------------------------------------------------------------
-
-    async def _start_child(self, child: str, item: Invocation) -> ExecutionHandle[Any]:
-        client = self._tools.client
-        while True:
-            try:
-                return await client.start(item, id=child, parent={"id": self._run.id, "token": self._run.token})
-            except ServerUnavailable:
-                continue  # for as long as it takes, as for everything that an execution does
-            except Conflict:
-                # Either an earlier attempt started it with another payload, or this claim is over.
-                known = await self._child(child)
-                if known is None:
-                    self._abandon()
-                return self._known_child(known, item)
-
-    async def _child(self, child: str) -> dict[str, Any] | None:
-        try:
-            found = await self._tools.client.get_execution(child)
-        except NotFound:
-            return None
-        return {"id": found.id, "workflow_id": found.workflow_id, "queue": found.queue}
-
-    def _known_child(self, known: Any, item: Invocation) -> ExecutionHandle[Any]:
-        return ExecutionHandle(
-            id=known["id"],
-            workflow_id=known["workflow_id"],
-            queue=known["queue"],
-            created=False,
-            notes=[],
-            client=self._tools.client,
-            shape=shape_of(item.workflow),
-        )
-
-    def _abandon(self) -> NoReturn:
-        """Somebody else has this execution now. Nothing more is done for it, and nothing reported."""
-        self._run.ending = "dropped"
-        raise asyncio.CancelledError(f"execution {self._run.id} is somebody else's now")
-
-
-def _called_from() -> Place:
-    """Where the code asks for a step. Taken at the call: a task of its own has no caller to be seen."""
-    frame = sys._getframe(2)
-    return frame.f_code.co_filename, frame.f_lineno
-
-
-def _runs(task: asyncio.Task[Any], run: Run) -> bool:
-    """Whether a task belongs to an execution: its variables are a copy of those of the task that began it."""
-    if sys.version_info >= (3, 12):
-        return task.get_context().get(current) is run
-    return any(isinstance(each, Variables) and each.get(current) is run for each in gc.get_referents(task))
+        finally:
+            inside.reset(token)
 
 
 def _warn_untyped(value: Any, shape: Shape, key: str, function: Callable[..., Any]) -> None:
@@ -416,7 +191,3 @@ def _warn_untyped(value: Any, shape: Shape, key: str, function: Callable[..., An
 
 def _uuid() -> str:
     return str(uuid.uuid4())
-
-
-def _iso(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()

@@ -87,6 +87,7 @@ class Worker:
         try:
             await self._serve(tools, Busy(self.max_concurrent))
         finally:
+            tools.parking.close()
             saver.close()
             tools.reporter.close()
             threads.close()

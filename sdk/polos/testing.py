@@ -8,8 +8,8 @@
         assert ran.calls("charge") == 1
 
 The workflow, its steps and its children run in the event loop of the test, attempt after attempt, as a worker
-would run them. Pauses take no time: see `Clock`. Limits, priorities and leases are the server's: for those the
-pytest plugin `polos.pytest_plugin` has the fixture `polos_server`.
+would run them. Pauses and waits take no time: see `Clock`. Limits, priorities and leases are the server's: for
+those the pytest plugin `polos.pytest_plugin` has the fixture `polos_server`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from . import _clock
+from ._events import Event, read_event
 from ._inline import Inline, Staged, Stored
 from ._workflow import Workflow
 
 __all__ = ["Child", "Clock", "Line", "Ran", "StepRan", "run"]
 
 R = TypeVar("R")
-TURNS = 20  # of the event loop, for whatever else can go on before time does
+TURNS = 60  # of the event loop, for whatever else can go on before time does
 
 
 class Clock(_clock.Clock):
@@ -111,6 +112,8 @@ class Ran(Generic[R]):
     children: list[Child]
     lines: list[Line]  # of its log
     progress: tuple[float | None, str]  # what it said last with `ctx.heartbeat`
+    events: list[Event[Any]]  # that it, or a child, published
+    asked: dict[str, Any]  # what was shown to whom was asked, by key of the step
     clock: Clock
     _result: Any
     _called: list[str]
@@ -143,6 +146,8 @@ async def run(
     fail: Mapping[str, BaseException | Iterable[BaseException | None]] | None = None,
     die_after: Iterable[str] = (),
     children: Mapping[str, Any] | None = None,
+    events: Mapping[str, Iterable[Any]] | None = None,
+    answers: Mapping[str, Any] | None = None,
     clock: Clock | None = None,
 ) -> Ran[R]:
     """Runs a workflow to its end, in memory, with all its attempts.
@@ -155,6 +160,11 @@ async def run(
     `children` has, by workflow id, what a child gives back: a value, an error, or a function of its payload. Other
     children run too, when their workflow is declared in this process.
 
+    `events` has, by topic, payloads of events: each comes when the topic is waited for, one after the other.
+    `answers` has, by key of `ctx.step.suspend`, what is answered: a value, or a function of what is shown.
+    Without them, a wait ends when its timeout is over, as one for a time does: at once, by the clock of the test.
+    One that nobody ends is an AssertionError.
+
     What the workflow raises is in `Ran.error`, also the DefinitionError for a child that nobody knows. Raised here
     is NotSerializable, for a payload that JSON cannot hold.
     """
@@ -165,6 +175,8 @@ async def run(
         failing={key: _planned(errors) for key, errors in (fail or {}).items()},
         deaths=set(die_after),
         children=children or {},
+        events=events or {},
+        answers=answers or {},
     )
     inline = Inline(staged)
     stored = await inline.run(workflow, payload)
@@ -186,6 +198,8 @@ def _ran(workflow: Workflow[R], inline: Inline, stored: Stored, clock: Clock) ->
         children=[_child(each) for each in inline.executions.values() if each.parent_id == stored.id],
         lines=[Line(**line) for line in stored.lines],
         progress=stored.progress,
+        events=[read_event(each, each["payload"]) for each in inline.waiting.published],
+        asked=inline.waiting.asked,
         clock=clock,
         _result=workflow.result_shape.load(stored.result, f"The result of {workflow.id}") if completed else None,
         _called=inline.calls,

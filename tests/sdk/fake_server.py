@@ -51,6 +51,8 @@ class FakeServer:
         self.waiting: defaultdict[str, list[str]] = defaultdict(list)
         self.workers: dict[str, FakeWorker] = {}
         self.steps: dict[tuple[str, str], dict[str, Any]] = {}
+        self.waits: dict[tuple[str, str], dict[str, Any]] = {}  # by execution and key
+        self.events: dict[str, dict[str, Any]] = {}
         self.requests: list[tuple[str, str, Any]] = []
         self.faults: list[Fault] = []
         self.lease_seconds = 30.0
@@ -107,8 +109,9 @@ class FakeServer:
         if execution["status"] == "running":
             execution["status"] = "cancelling"
             self.workers[execution["worker_id"]].cancel.add(execution_id)
-        elif execution["status"] == "queued":
-            self.waiting[execution["queue"]].remove(execution_id)
+        elif execution["status"] in ("queued", "waiting"):
+            if execution["status"] == "queued":
+                self.waiting[execution["queue"]].remove(execution_id)
             self._end(execution, "cancelled")
         await self._announce()
 
@@ -194,7 +197,8 @@ class FakeServer:
         }
         if "deadline" in execution["_body"]:
             claim["deadline"] = execution["_body"]["deadline"]
-        return {**claim, "steps": steps} if steps else claim
+        over = {key: w["_over"] for (id, key), w in self.waits.items() if id == execution["id"] and w["_over"]}
+        return claim | ({"steps": steps} if steps else {}) | ({"waits": over} if over else {})
 
     def _finish(self, result: dict[str, Any]) -> dict[str, Any] | None:
         execution = self.executions[result["id"]]
@@ -210,12 +214,88 @@ class FakeServer:
             execution["_retry_in"] = result.get("retry_in")
             self.waiting[execution["queue"]].insert(0, execution["id"])
             return None
+        if outcome == "waiting":
+            self._wait(execution, result["waits"])
+            return None
         execution |= {"result": result.get("result"), "error": result.get("error")}
         self._end(execution, outcome)
         return None
 
     def _end(self, execution: dict[str, Any], status: str) -> None:
-        execution |= {"status": status, "finished_at": dt.datetime.now(dt.UTC).isoformat()}
+        execution |= {"status": status, "finished_at": _now().isoformat()}
+        self._look_at_waits()
+
+    # -- waits -------------------------------------------------------------------------------------
+
+    def _wait(self, execution: dict[str, Any], waits: list[dict[str, Any]]) -> None:
+        if execution["status"] == "cancelling":
+            self._end(execution, "cancelled")
+            return
+        assert 1 <= len(waits) <= 1_000
+        execution |= {"status": "waiting", "_token": None, "attempt": execution["attempt"] - 1}
+        for wait in waits:
+            seconds, until = wait.get("seconds"), wait.get("until")
+            assert wait["kind"] != "time" or (seconds is None) != (until is None)
+            end = dt.datetime.fromisoformat(until) if until else None
+            end = _now() + dt.timedelta(seconds=seconds) if seconds is not None else end
+            new = {**wait, "_since": _now(), "_end": end, "_over": None}
+            self.waits.setdefault((execution["id"], wait["key"]), new)
+            if end is not None:
+                left = (end - _now()).total_seconds()
+                asyncio.get_running_loop().call_later(max(0.0, left), self._look_at_waits)
+        execution["_waits"] = [wait["key"] for wait in waits]
+        self._look_at_waits()
+
+    def _look_at_waits(self) -> None:
+        for (id, key), wait in self.waits.items():
+            wait["_over"] = wait["_over"] or self._over(wait)
+            execution = self.executions[id]
+            if wait["_over"] and execution["status"] == "waiting" and key in execution["_waits"]:
+                execution["status"] = "queued"
+                self.waiting[execution["queue"]].insert(0, id)
+                asyncio.get_running_loop().create_task(self._announce())
+
+    def _over(self, wait: dict[str, Any]) -> dict[str, Any] | None:
+        over = {"kind": wait["kind"], "timed_out": False, "answer": None, "at": _now().isoformat()}
+        if wait["kind"] == "executions":
+            states = [self.executions[id]["status"] for id in wait["executions"] if id in self.executions]
+            if all(state in FINAL for state in states):
+                return over
+        if wait["kind"] == "event":
+            for event in self.events.values():
+                if event["topic"] == wait["topic"] and event["_at"] >= wait["_since"]:
+                    return over | {"answer": {name: event[name] for name in event if name != "_at"}}
+        if wait["_end"] is not None and wait["_end"] <= _now():
+            return over | {"timed_out": wait["kind"] != "time"}
+        return None
+
+    async def _publish(self, request: web.Request, body: Any) -> web.Response:
+        id = body.get("id") or str(uuid.uuid4())
+        event = {"id": id, "topic": body["topic"], "payload": body.get("payload")}
+        known = self.events.get(id)
+        if known is not None and {**known, **event} != known:
+            raise _problem(409, "Another event has this id.")
+        if known is None:
+            self.events[id] = {**event, "published_at": _now().isoformat(), "_at": _now()}
+            self._look_at_waits()
+        answer = {"id": id, "topic": body["topic"], "published_at": self.events[id]["published_at"], "woken": 0}
+        return _json(answer, 200 if known else 201)
+
+    async def _resume(self, request: web.Request, body: Any) -> web.Response:
+        execution = self._find(request)
+        wait = self.waits.get((execution["id"], body["key"]))
+        if wait is None or wait["kind"] != "resume" or (wait["_over"] and wait["_over"]["answer"] != body["data"]):
+            raise _problem(409, f"Nobody waits for {body['key']}.")
+        answer = {"kind": "resume", "timed_out": False, "answer": body["data"], "at": _now().isoformat()}
+        wait["_over"] = wait["_over"] or answer
+        self._look_at_waits()
+        return _json(_public(execution))
+
+    async def _results(self, request: web.Request, body: Any) -> web.Response:
+        assert 1 <= len(body["ids"]) <= 1_000
+        found = [self.executions[id] for id in body["ids"] if id in self.executions]
+        names = ("id", "status", "result", "error")
+        return _json({"executions": [{n: e[n] for n in names} for e in found if e["status"] in FINAL]})
 
     def _give_back(self, worker_id: str) -> None:
         for execution in self.executions.values():
@@ -404,6 +484,9 @@ class FakeServer:
         for method, path, handler in (
             ("POST", "/executions", self._create),
             ("POST", "/executions/batch", self._create_many),
+            ("POST", "/executions/results", self._results),
+            ("POST", "/executions/{id}/resume", self._resume),
+            ("POST", "/events", self._publish),
             ("GET", "/executions/{id}", self._get),
             ("POST", "/executions/{id}/cancellation", self._cancel),
             ("GET", "/executions/{id}/steps", self._get_steps),
@@ -456,6 +539,10 @@ async def serving(server: FakeServer | None = None, *, port: int = 0) -> AsyncIt
         yield server
     finally:
         await runner.cleanup()
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
 
 
 def _public(execution: dict[str, Any]) -> dict[str, Any]:

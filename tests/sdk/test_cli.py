@@ -375,6 +375,21 @@ def test_states_are_told_in_words() -> None:
     assert in_words(execution_in("cancelling")) == "cancelling"
     due = in_words(execution_in("scheduled", due_at="2030-01-02T03:04:05+00:00"))
     assert due == "scheduled for 2030-01-02 03:04:05 UTC"
+    waits = [
+        {"key": "nap", "kind": "time", "until": "2030-01-02T03:04:05+00:00"},
+        {"key": "all.results", "kind": "executions", "executions": {"count": 7, "first": []}},
+        {"key": "order", "kind": "event", "topic": "orders"},
+        {"key": "approve", "kind": "resume", "note": {"amount": 5}},
+    ]
+    assert [in_words(execution_in("waiting", waits=[wait])) for wait in waits] == [
+        "waits for its time in nap, until 2030-01-02 03:04:05 UTC",
+        "waits for 7 other executions",
+        "waits for an event under orders",
+        "waits for an answer to approve",
+    ]
+    assert in_words(execution_in("waiting", waits=waits[2:])) == (
+        "waits for an event under orders and an answer to approve"
+    )
 
 
 def test_lines_and_progress_are_told_in_words() -> None:

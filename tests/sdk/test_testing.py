@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from polos import Context, DefinitionError, Fail, NotSerializable, PayloadInvalid, RetryPolicy, workflow
+from polos import (
+    Context,
+    DefinitionError,
+    ExecutionFailed,
+    Fail,
+    NotSerializable,
+    PayloadInvalid,
+    RetryPolicy,
+    WaitTimeout,
+    workflow,
+)
 from polos.testing import Clock, Ran, run
 
 
@@ -123,7 +133,7 @@ async def test_sleeps_side_by_side_end_in_their_order() -> None:
 
     async def sleep(ctx: Context, name: str, seconds: float) -> None:
         await ctx.step.sleep(name, seconds)
-        ends.append(name)
+        await ctx.step.run(f"note {name}", ends.append, name)
 
     @workflow(id="races")
     async def races(ctx: Context) -> None:
@@ -188,6 +198,108 @@ async def test_what_children_give_back_may_be_chosen() -> None:
     one, six, error, nothing = ran.result
     assert (one, six, nothing) == (1, 6, None)
     assert error.endswith("failed: ValueError: bad")
+
+
+async def test_events_come_and_people_answer() -> None:
+    @workflow(id="asks")
+    async def asks(ctx: Context, payload: int) -> list[Any]:
+        first = await ctx.step.wait_for_event("first", "orders", payload_type=Order)
+        second = await ctx.step.wait_for_event("second", "orders")
+        approved: bool = await ctx.step.suspend("approve", {"order": first.payload.id}, answer_type=bool)
+        comment = await ctx.step.suspend("comment", "Any comment?")
+        await ctx.step.publish_event("tell", "approved", second.payload)
+        return [first.payload.id, second.payload, approved, comment]
+
+    ran = await run(
+        asks,
+        7,
+        events={"orders": [{"id": 1}, 2]},
+        answers={"approve": True, "comment": lambda question: f"{question} No."},
+        die_after=["second", "approve"],
+    )
+    assert ran.result == [1, 2, True, "Any comment? No."]
+    assert ran.asked == {"approve": {"order": 1}, "comment": "Any comment?"}
+    assert [(event.topic, event.payload) for event in ran.events] == [("approved", 2)]
+    assert ran.attempts == 3, "waits are no attempts, deaths are"
+
+
+async def test_what_does_not_come_takes_its_time_and_no_longer() -> None:
+    @workflow(id="asks")
+    async def asks(ctx: Context) -> str:
+        try:
+            await ctx.step.wait_for_event("order", "orders", timeout=3600)
+        except WaitTimeout:
+            await ctx.step.suspend("approve", timeout=dt.timedelta(days=1))
+        return "never"
+
+    ran = await run(asks)
+    assert isinstance(ran.error, WaitTimeout)
+    assert ran.clock.passed == 3600 + 86_400
+
+
+async def test_a_wait_that_nobody_ends_is_told() -> None:
+    @workflow(id="asks")
+    async def asks(ctx: Context, payload: str) -> None:
+        if payload == "event":
+            await ctx.step.wait_for_event("order", "orders")
+        await ctx.step.suspend("approve")
+
+    @workflow(id="parent")
+    async def parent(ctx: Context) -> Any:
+        return await ctx.step.invoke_and_wait("child", asks, "answer")
+
+    ran = await run(asks, "event")
+    assert isinstance(ran.error, AssertionError)
+    assert str(ran.error) == (
+        "Step 'order' waits for an event under 'orders', and nobody publishes one: say in events= what comes"
+    )
+    ran = await run(asks, "event", events={"orders": [1]})
+    assert "Step 'approve' waits for an answer, and nobody does: say in answers= what is answered" in str(
+        ran.error
+    )
+    failed = await run(parent)
+    assert isinstance(failed.error, ExecutionFailed)
+    assert "waits for an answer" in str(failed.error)
+
+
+async def test_parents_wait_for_their_children() -> None:
+    @workflow(id="child")
+    async def child(ctx: Context, payload: int) -> Order:
+        await ctx.step.sleep("nap", 60 * payload)
+        if payload == 2:
+            raise Fail("two")
+        return Order(id=payload)
+
+    @workflow(id="parent")
+    async def parent(ctx: Context) -> Any:
+        results = await ctx.step.batch_invoke_and_wait("all", [(child, n) for n in range(4)])
+        single = await ctx.step.invoke_and_wait("single", child, 5)
+        both = await asyncio.gather(*(ctx.step.invoke_and_wait(f"b{n}", child, n) for n in (1, 3)))
+        return [[each.result and each.result.id for each in results], single.id, [each.id for each in both]]
+
+    ran = await run(parent, die_after=["all", "all.results", "single", "single.result", "b1.result"])
+    assert ran.result == [[0, 1, None, 3], 5, [1, 3]]
+    assert ran.attempts == 6
+    assert ran.clock.passed == 180 + 300 + 180
+    assert len(ran.children) == 7
+
+
+async def test_one_execution_tells_another() -> None:
+    @workflow(id="listens")
+    async def listens(ctx: Context, payload: int) -> Any:
+        event = await ctx.step.wait_for_event("tick", "ticks", timeout=600)
+        return [payload, event.payload]
+
+    @workflow(id="parent")
+    async def parent(ctx: Context) -> Any:
+        asks = await ctx.step.invoke("asks", "listens", 1)
+        await ctx.step.sleep("nap", 60)
+        await ctx.step.publish_event("tick", "ticks", "now")
+        return await asks.result()
+
+    ran = await run(parent)
+    assert ran.result == [1, "now"]
+    assert ran.clock.passed == 60
 
 
 async def test_sync_functions_run_in_threads() -> None:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from .._errors import PolosError
 from .._version import __version__
-from . import cancel, executions, logs, queues, run, worker
+from . import cancel, executions, logs, queues, resume, run, worker
 
-COMMANDS = (worker, run, queues, executions, logs, cancel)
+COMMANDS = (worker, run, queues, executions, logs, resume, cancel)
 INTERRUPTED = 130
 
 

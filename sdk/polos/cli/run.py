@@ -9,19 +9,20 @@ import json
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any
 
 from .._client import PolosClient
 from .._errors import ExecutionError, PolosError
-from .._execution import Execution, ExecutionHandle, result_of
+from .._execution import Execution, ExecutionHandle, Wait, result_of
 from .._invocation import Invocation
 from .._stream import Progress
 from .._typing import UNTYPED
 from .lines import shown_line, shown_progress
+from .payloads import payload
 
 PROGRESS_SECONDS = 1.0  # between two lines of progress, where they cannot replace each other
+MOST_WAITS = 3  # in one line
 TIMED_OUT = 124  # as timeout(1) says it
 
 
@@ -35,7 +36,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("workflow", metavar="WORKFLOW", help="its id")
     parser.add_argument(
-        "--payload", type=_payload, metavar="JSON", help="JSON, @FILE that holds JSON, or - to read it from stdin"
+        "--payload", type=payload, metavar="JSON", help="JSON, @FILE that holds JSON, or - to read it from stdin"
     )
     parser.add_argument("--queue", metavar="NAME", help="another queue than the workflow's")
     parser.add_argument("--priority", type=int, default=0, metavar="SECONDS", help="head start in line")
@@ -157,6 +158,8 @@ def in_words(execution: Execution) -> str:
         return f"running{slot}, attempt {execution.attempt} of {execution.max_attempts}"
     if execution.status == "scheduled" and execution.due_at is not None:
         return f"scheduled for {execution.due_at:%Y-%m-%d %H:%M:%S %Z}"
+    if execution.waits:
+        return "waits for " + " and ".join(map(_wait_in_words, execution.waits[:MOST_WAITS]))
     return execution.status
 
 
@@ -167,6 +170,19 @@ def _in_line(execution: Execution) -> str:
             "starts one"
         )
     return "" if execution.position is None else f", place {execution.position} in line"
+
+
+def _wait_in_words(wait: Wait) -> str:
+    until = "" if wait.until is None else f", until {wait.until:%Y-%m-%d %H:%M:%S %Z}"
+    match wait.kind:
+        case "time":
+            return f"its time in {wait.key}{until}"
+        case "executions":
+            return f"{wait.executions} other executions{until}"
+        case "event":
+            return f"an event under {wait.topic}{until}"
+        case _:
+            return f"an answer to {wait.key}{until}"
 
 
 def _end(execution: Execution) -> int:
@@ -197,15 +213,3 @@ def _time(text: str) -> dt.datetime:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a time like 2030-01-31T12:00 or 2030-01-31T12:00Z"
         ) from error
-
-
-def _payload(text: str) -> Any:
-    try:
-        if text == "-":
-            return json.load(sys.stdin)
-        return json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"{text[1:]} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        hint = """a text needs its quotes too: '"text"'"""
-        raise argparse.ArgumentTypeError(f"this is not JSON ({error}); {hint}") from error
