@@ -181,7 +181,7 @@ async def test_a_kill_behind_any_wait_repeats_nothing_and_loses_nothing(quick: S
     lines = Counter(map(tuple, map(json.loads, (tmp_path / "record").read_text().splitlines())))
     own = {(handle.id, place): lines[handle.id, place] for handle in handles for place in PLACES}
     assert set(own.values()) == {1}, own
-    assert sum(count for (_, name), count in lines.items() if name == "child") == 5 * len(PLACES)
+    assert sum(count for (_, name), count in lines.items() if name == "by child") == 5 * len(PLACES)
 
 
 async def test_who_sleeps_outlives_its_worker_and_wakes_on_another_in_time(quick: Server, tmp_path: Path) -> None:

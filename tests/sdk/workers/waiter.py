@@ -31,7 +31,7 @@ def die_once(execution_id: str) -> None:
 
 @workflow(id="waiter-child", queue="waiter")
 async def child(ctx: Context, payload: int) -> int:
-    await ctx.step.run("act", act, ctx.execution_id, "child")
+    await ctx.step.run("act", act, ctx.execution_id, "by child")
     return 2 * payload
 
 
