@@ -25,6 +25,7 @@ class Member:
     pairs: dict[int, list[str]]  # queue id → workflows
     seen: float = field(default_factory=time.monotonic)  # its last exchange here
     held: dict[UUID, int] = field(default_factory=dict)  # given out here and not handed in yet: its queue
+    parents: dict[UUID, UUID] = field(default_factory=dict)  # of those of them that have one
 
 
 @dataclass(slots=True)

@@ -86,7 +86,7 @@ class Engine:
         self._look = asyncio.Event()
         self.desk = Desk(
             self.database, self.board, lease=config.lease, queue_name=self._queue_name,
-            on_commit=self._committed, on_unheard=self._given_up, on_stale=self._stale,
+            on_commit=self._committed, on_unheard=self._given_up, on_stale=self._stale, on_woken=self.queued,
         )  # fmt: skip
         self.enqueuer = Enqueuer(
             self.database, default_limit=config.default_limit, desk=self.desk, on_enqueued=self._enqueued

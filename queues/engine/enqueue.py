@@ -322,7 +322,10 @@ class Enqueuer:
         """The rows inserted, and whether the workers that wait for them were served in the same commit."""
 
         def add(flight: Flight) -> int:
-            number = flight.add(statement("enqueue"), _values(batch))
+            if any(request.parent for request in batch.requests):
+                number = flight.add(statement("enqueue_children"), _values(batch) | _parents(batch))
+            else:
+                number = flight.add(statement("enqueue"), _values(batch))
             if timed:
                 flight.add(statement("add_deadlines"), _deadlines(batch))
             return number
@@ -394,10 +397,16 @@ def _values(batch: _Batch) -> dict[str, str]:
     return _shared_values(batch) | {
         "ids": uuids(batch.ids),
         "keys": texts(r.idempotency_key for r in requests),
-        "parents": uuids(r.parent.id if r.parent else None for r in requests),
-        "parent_tokens": uuids(r.parent.token if r.parent else None for r in requests),
         "run_ats": texts(_utc(r.run_at) for r in requests),
         "delays": numbers(r.delay for r in requests),
+    }
+
+
+def _parents(batch: _Batch) -> dict[str, str]:
+    parents = [request.parent for request in batch.requests]
+    return {
+        "parents": uuids(parent.id if parent else None for parent in parents),
+        "parent_tokens": uuids(parent.token if parent else None for parent in parents),
     }
 
 

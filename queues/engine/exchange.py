@@ -118,6 +118,7 @@ class Outcome:
     locked: set[int]
     shares: list[Share]  # per party
     stored: list[list[Row]]  # per arrival
+    woken: list[Row]  # parents that go on
     renewed: list[int]  # queues
 
 
@@ -146,6 +147,7 @@ class Desk:
         on_commit: Callable[[list[Ended], set[int], int], None],
         on_unheard: Callable[[UUID, UUID], None],
         on_stale: Callable[[int], None],
+        on_woken: Callable[[set[tuple[int, str]]], None],
     ) -> None:
         self._database = database
         self._board = board
@@ -155,6 +157,7 @@ class Desk:
         self._on_commit = on_commit
         self._on_unheard = on_unheard
         self._on_stale = on_stale
+        self._on_woken = on_woken
         self._line: list[Visit] = []  # to be served by the next transaction
         self._arrivals: list[Arrival] = []
         self._hall: dict[Place, Visit] = {}  # long polls, in order of arrival
@@ -347,7 +350,8 @@ class Desk:
         handing_in = [visit for visit in visits if not visit.handed_in and visit.request.results]
         results = [result for visit in handing_in for result in visit.request.results]
         parties = self._parties(claiming, _may_be_freed(handing_in))
-        outcome = await self._database.again(lambda: self._run(claiming, results, parties, arrivals))
+        parents = _parents(handing_in)
+        outcome = await self._database.again(lambda: self._run(claiming, results, parties, arrivals, parents))
         for visit in visits:
             visit.committed = True
         self.bloat.renewed(outcome.renewed)
@@ -365,6 +369,8 @@ class Desk:
             self._settle(party, share, outcome, landed.since)
         claims = [row for share in outcome.shares for own in share.rows for row in own]
         self._on_commit(outcome.ended, {row[1] for row in claims}, len(claims))
+        if outcome.woken:
+            self._on_woken({(row[1], row[2]) for row in outcome.woken})
         for party, share in zip(parties, outcome.shares, strict=True):
             await self._answer_claims(party.visits, share, outcome)
         for visit in landed.visits:
@@ -393,11 +399,13 @@ class Desk:
         results: list[Finished],
         parties: list[Party],
         arrivals: Sequence[Arrival],
+        parents: set[UUID],
     ) -> Outcome:
         flight = Flight()
         queues = sorted({queue_id for party in parties for queue_id in party.queues})
         begun = statements.begin(flight, [v.taker for v in claiming], lease=self._lease) if claiming else None
         ended = statements.finish(flight, results) if results else None
+        woken = statements.wake_parents(flight, parents) if parents else None
         stored = [arrival.add(flight) for arrival in arrivals]
         locked = statements.lock(flight, queues) if queues else None
         if renewed := self.bloat.due(queues):
@@ -419,6 +427,7 @@ class Desk:
                 shares(rows(number), len(party.visits)) for number, party in zip(claims, parties, strict=True)
             ],
             stored=[answers[number] for number in stored],
+            woken=rows(woken),
             renewed=renewed,
         )
 
@@ -433,6 +442,8 @@ class Desk:
             visit.handed_in = True
             for result in visit.request.results:
                 visit.member.held.pop(result.id, None)
+                if visit.member.parents:
+                    visit.member.parents.pop(result.id, None)
                 if result.id not in taken:
                     visit.refused.append(Refused(id=result.id, reason="stale", detail=STALE))
             self._on_stale(len(visit.refused))
@@ -496,7 +507,10 @@ class Desk:
         held = visit.member.held
         if len(held) > MOST_HELD:  # handed in elsewhere, or taken back
             held.clear()
+            visit.member.parents.clear()
         held.update((row[0], row[1]) for row in rows)
+        if children := [(row[0], row[8]) for row in rows if row[8] is not None]:
+            visit.member.parents.update(children)
         return [claimed(row, self._queue_name(row[1])) for row in rows]
 
     async def _with_deadlines(self, executions: list[Claimed]) -> list[Claimed]:
@@ -648,6 +662,17 @@ def _may_be_freed(visits: Iterable[Visit]) -> set[int]:
         held = visit.member.held
         freed.update(held[result.id] for result in visit.request.results if result.id in held)
     return freed
+
+
+def _parents(visits: Iterable[Visit]) -> set[UUID]:
+    """Of the children among these results, as far as given out here; others are woken after the commit."""
+    return {
+        visit.member.parents[result.id]
+        for visit in visits
+        if visit.member.parents
+        for result in visit.request.results
+        if result.id in visit.member.parents
+    }
 
 
 def _ids(rows: list[Row]) -> set[int]:

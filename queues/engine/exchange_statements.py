@@ -73,6 +73,14 @@ def _result_text(result: Finished) -> str | None:
     return bytes(result.result).decode() if result.outcome == "completed" else None
 
 
+def wake_parents(flight: Flight, parents: Iterable[UUID]) -> int:
+    """In the transaction that ends their children, so that the slot goes to what has begun, not to what is new."""
+    values = {"ids": uuids(sorted(parents))}
+    flight.add(statement("lock_parents"), values)
+    flight.add(statement("settle_waits"), values)
+    return flight.add(statement("wake"), values)
+
+
 def lock(flight: Flight, queues: Iterable[int]) -> int:
     return flight.add(statement("lock_queues"), {"queues": numbers(queues)})
 

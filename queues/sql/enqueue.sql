@@ -1,34 +1,28 @@
 -- Inserts executions, many at once. What is there already (same id, or same key for the workflow) is left
--- alone and not returned. A child is only taken while its parent runs under the token that the child names.
+-- alone and not returned. A batch with children goes to `enqueue_children`.
 -- The place keeps the order of arrival inside a batch: one microsecond apart.
 -- Locks: none that wait, but for rows of equal id or key; those are inserted in sorted order, because
 -- batches that insert the same keys in different orders deadlock.
 insert into queues_execution (
     id, queue_id, workflow, status, place, priority, enqueued_at, due_at, payload, attempt, max_attempts,
-    losses, outcome, cancel_by, parent_id, root_id, idempotency_key
+    losses, outcome, cancel_by, idempotency_key
 )
 select
     g.id, g.queue_id, g.workflow,
     case when g.due_at > now() then 'scheduled' else 'queued' end,
     now() + make_interval(secs => g.n * 1e-6::float8 - g.priority), g.priority, now(),
     case when g.due_at > now() then g.due_at end,
-    g.payload::json, 0, g.max_attempts, 0, '', '',
-    p.id, coalesce(p.root_id, p.id), g.key
+    g.payload::json, 0, g.max_attempts, 0, '', '', g.key
 from (
     select
-        u.id, u.queue_id, u.workflow, u.priority, u.payload, u.max_attempts, u.key, u.parent_id,
-        u.parent_token, u.n, coalesce(u.run_at, now() + make_interval(secs => u.delay)) as due_at
+        u.id, u.queue_id, u.workflow, u.priority, u.payload, u.max_attempts, u.key, u.n,
+        coalesce(u.run_at, now() + make_interval(secs => u.delay)) as due_at
     from unnest(
         %(ids)s::uuid[], %(queues)s::bigint[], %(workflows)s::text[], %(priorities)s::int[],
-        %(payloads)s::text[], %(max_attempts)s::int[], %(keys)s::text[], %(parents)s::uuid[],
-        %(parent_tokens)s::uuid[], %(run_ats)s::timestamptz[], %(delays)s::float8[]
-    ) with ordinality as u (
-        id, queue_id, workflow, priority, payload, max_attempts, key, parent_id, parent_token, run_at, delay, n
-    )
+        %(payloads)s::text[], %(max_attempts)s::int[], %(keys)s::text[],
+        %(run_ats)s::timestamptz[], %(delays)s::float8[]
+    ) with ordinality as u (id, queue_id, workflow, priority, payload, max_attempts, key, run_at, delay, n)
 ) as g
-left join queues_execution p
-    on p.id = g.parent_id and p.token = g.parent_token and p.status in ('running', 'cancelling')
-where g.parent_id is null or p.id is not null
 order by g.key nulls last, g.id
 on conflict do nothing
 returning id, status, enqueued_at

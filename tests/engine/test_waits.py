@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
 from typing import Any
 from uuid import UUID
@@ -166,6 +167,59 @@ async def test_an_execution_that_is_no_child_wakes_who_waits_for_it(engine: Engi
     await goes_on(dsn, waiting)
 
 
+async def test_fifty_generations_on_a_limit_of_one_end(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    line = await begin(engine, crew)
+    (other,) = await enqueue(engine, 1)  # in line before all the children
+    for _ in range(49):
+        (child,) = await child_of(engine, crew, line[-1])
+        await wait(crew, line[-1], for_all(child))
+        assert ids(await crew.take(wait=1)) == [child]
+        line.append(child)
+    for id in reversed(line):
+        await crew.end([id])
+        expected = [line[line.index(id) - 1]] if id != line[0] else [other]
+        assert ids(await crew.take(wait=1)) == expected
+
+
+# -- order -----------------------------------------------------------------------------------------
+
+
+async def test_what_has_begun_is_finished_before_something_new_starts_the_deepest_first(engine: Engine) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    (root,) = await begin(engine, crew)
+    (new,) = await enqueue(engine, 1)
+    first, second = await child_of(engine, crew, root, 2)
+    await wait(crew, root, for_all(first, second))
+    assert ids(await crew.take(wait=1)) == [first]
+    (deep,) = await child_of(engine, crew, first)
+    await wait(crew, first, for_all(deep))
+    assert ids(await crew.take(wait=1)) == [deep]
+    for ends, starts in ((deep, first), (first, second), (second, root), (root, new)):
+        await crew.end([ends])
+        assert ids(await crew.take(wait=1)) == [starts]
+
+
+async def test_a_child_takes_the_place_of_its_nearest_ancestor_on_the_queue(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), ("work", "side"), line=5, side=5)
+    (root,) = await begin(engine, crew)
+    (aside,) = await child_of(engine, crew, root, queue="side")
+    await crew.take(wait=1)
+    (deep,) = await child_of(engine, crew, aside)
+    places = dict(query(dsn, "select id, place from queues_execution"))
+    assert places[deep] == places[root] - dt.timedelta(microseconds=2)
+    assert places[aside] > places[root]
+
+
+async def test_a_child_with_priority_starts_before_its_brothers(engine: Engine) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    (root,) = await begin(engine, crew)
+    (plain,) = await child_of(engine, crew, root)
+    (prior,) = await child_of(engine, crew, root, priority=5)
+    await wait(crew, root, for_all(plain, prior))
+    assert ids(await crew.take(wait=1)) == [prior]
+
+
 # -- several waits, and again ----------------------------------------------------------------------
 
 
@@ -252,10 +306,9 @@ async def test_the_duty_finds_what_a_dead_server_left(engine: Engine, dsn: str) 
     (parent,) = await begin(engine, crew)
     (child,) = await child_of(engine, crew, parent)
     await crew.take()
-    engine.waits.ended = lambda ids, parents: None  # type: ignore[method-assign]  # it dies after the commit
-    engine.waits.begun = lambda ids: None  # type: ignore[method-assign]
-    await wait(crew, parent, for_all(child))
+    engine.waits.begun = lambda ids: None  # type: ignore[method-assign]  # it dies after the commit
     await crew.end([child])
+    await wait(crew, parent, for_all(child))
     async with engine_on(dsn) as second:
         assert status_of(dsn, parent) == "waiting"
         assert await second.waits.repair() == 1
