@@ -5,6 +5,7 @@ Plain functions on Django's connection, each one transaction; page, admin, REST 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -14,9 +15,13 @@ from django.utils import timezone
 from msgspec import Raw
 
 from ..models import Change, Wait
+from .arrays import uuids
 from .errors import ExecutionNotFound, NotPossible
 from .statements import statement
 from .waking import wake, wake_after
+
+MOST_CANCELLED = 1_000  # executions in one transaction
+MOST_ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,49 @@ def cancel_execution(execution_id: UUID, *, actor: str, through: Change.Through)
     if row[0] == "cancelled":
         transaction.on_commit(lambda: wake_after([execution_id]))
     return CancelOutcome(execution_id, row[0], changed=True)
+
+
+def cancel_family(
+    execution_id: UUID, *, actor: str, through: Change.Through, reaches: Callable[[str], bool]
+) -> int:
+    """Cancels an execution and all that it has started, and those, on queues that the caller `reaches`; returns
+    how many. What has started them may be final already.
+
+    Raises `ExecutionNotFound`, or `NotPossible` when nothing is left to cancel.
+    """
+    cancelled = 0
+    try:
+        cancelled += cancel_execution(execution_id, actor=actor, through=through).changed
+    except NotPossible:
+        if not _family(execution_id, reaches):
+            raise
+    by = f"{actor} ({Change.Through(through).label})"[:200]
+    for _ in range(MOST_ROUNDS):  # because one that runs may have started another one meanwhile
+        found = _family(execution_id, reaches)
+        if not found:
+            break
+        for start in range(0, len(found), MOST_CANCELLED):
+            cancelled += _cancel_many(found[start : start + MOST_CANCELLED], by)
+    return cancelled
+
+
+def _family(execution_id: UUID, reaches: Callable[[str], bool]) -> list[UUID]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement("descendants"), {"id": execution_id})
+        return [id for id, queue in cursor.fetchall() if reaches(queue)]
+
+
+def _cancel_many(ids: list[UUID], by: str) -> int:
+    values = {"ids": uuids(ids), "by": by}
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement("lock_executions"), values)
+        cursor.execute(statement("cancel_many"), values)
+        rows = cursor.fetchall()
+        for payload in {row[2] for row in rows}:
+            cursor.execute(statement("tell"), {"payload": payload})
+    ended = [row[0] for row in rows if row[1] == "cancelled"]
+    transaction.on_commit(lambda: wake_after(ended))
+    return len(rows)
 
 
 def retry_execution(execution_id: UUID, *, actor: str, through: Change.Through) -> RetryOutcome:

@@ -236,3 +236,20 @@ async def test_only_a_full_key_answers(client: Client, make_key: MakeKey, scope:
     run = await start(client)
     await run.wait(resume())
     assert (await Client(key=text).post(f"{V1}/executions/{run.id}/resume", {"key": "ok"})).status == 403
+
+
+# -- cancelling ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(None, "queued"), ({"children": "leave"}, "queued"), ({"children": "cancel"}, "cancelled")],
+)
+async def test_children_are_cancelled_by_choice(client: Client, body: Any, status: str) -> None:
+    run = await start(client)
+    child = {"workflow_id": "other", "parent": {"id": run.id, "token": run.token}}
+    child_id = (await client.post(f"{V1}/executions", child)).json["id"]
+    answer = await client.post(f"{V1}/executions/{run.id}/cancellation", body)
+    assert (answer.status, answer.json["status"]) == (200, "cancelling")
+    assert (await client.get(f"{V1}/executions/{child_id}")).json["status"] == status
+    assert (await client.post(f"{V1}/executions/{run.id}/cancellation", {"children": "eat"})).status == 422

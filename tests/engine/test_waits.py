@@ -10,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from queues.engine import Engine
-from queues.engine.operate import cancel_execution
+from queues.engine import Engine, NotPossible
+from queues.engine.operate import cancel_execution, cancel_family
 from queues.ids import uuid7
 from queues.models import Change
 from queues.requests import NewWait, Parent
@@ -345,3 +345,26 @@ async def test_a_circle_that_something_else_may_end_is_none(engine: Engine, dsn:
     await wait(crew, child, for_all(parent))
     await settled(engine)
     assert (status_of(dsn, parent), status_of(dsn, child)) == ("waiting", "waiting")
+
+
+# -- with all that it started ----------------------------------------------------------------------
+
+
+async def test_a_family_is_cancelled_in_one_go(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), ("work", "secret"), line=9, secret=9)
+    (root,) = await begin(engine, crew)
+    (running, final) = await child_of(engine, crew, root, 2)
+    await crew.take(wait=1)
+    (queued,) = await child_of(engine, crew, running, delay=60)
+    (grandchild,) = await child_of(engine, crew, final, delay=60)
+    (hidden,) = await child_of(engine, crew, root, queue="secret", delay=60)
+    await crew.end([final])
+    await wait(crew, root, for_all(running))
+    family = {"actor": "ana", "through": REST, "reaches": lambda queue: queue != "secret"}
+    assert await in_django(cancel_family, root, **family) == 4
+    statuses = {id: status_of(dsn, id) for id in (root, running, queued, grandchild, final, hidden)}
+    assert list(statuses.values()) == [
+        "cancelled", "cancelling", "cancelled", "cancelled", "completed", "scheduled",
+    ]  # fmt: skip
+    with pytest.raises(NotPossible):
+        await in_django(cancel_family, final, **family)

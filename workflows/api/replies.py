@@ -235,6 +235,10 @@ class News(Struct, frozen=True, kw_only=True):
     end: bool  # it is final, and this was all
 
 
+class Cancellation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    children: Literal["cancel", "leave"] = "leave"  # and theirs
+
+
 class LimitChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limit: Limit | None  # null = unlimited, 0 = nothing starts
     reason: Text = ""

@@ -16,7 +16,7 @@ from ninja.errors import HttpError, ValidationError
 from ninja.security import HttpBearer
 
 from queues import limits, problems
-from queues.engine.operate import answer_wait, cancel_execution, retry_execution
+from queues.engine.operate import answer_wait, cancel_execution, cancel_family, retry_execution
 from queues.keys import Principal, authenticate, authenticate_request, scope_of
 from queues.models import ApiKey, Change, Status
 from queues.problems import Invalid, NotFound, Problem, TooLarge, as_problem
@@ -45,6 +45,7 @@ from . import handlers, reads, schedules, telling, waiting
 from .checks import MAX_REQUEST_BYTES, decoded, searched, time_problem
 from .openapi import API, described
 from .replies import (
+    Cancellation,
     DrainChange,
     EventPage,
     ExecutionPage,
@@ -75,6 +76,7 @@ AnyChange = TypeVar("AnyChange", LimitChange, PauseChange)
 Page = Annotated[int, Query(ge=1, le=reads.MAX_PAGE)]
 _limit_change = msgspec.json.Decoder(LimitChange)
 _drain_change = msgspec.json.Decoder(DrainChange)
+_cancellation = msgspec.json.Decoder(Cancellation)
 _pause_change = msgspec.json.Decoder(PauseChange)
 _new_schedule = msgspec.json.Decoder(NewSchedule)
 _schedule_change = msgspec.json.Decoder(ScheduleChange)
@@ -166,12 +168,20 @@ async def get_execution(request: Request, execution_id: UUID, wait: str = "0") -
     return await _reply(handlers.execution(request.auth, execution_id, handlers.wait_seconds(wait)))
 
 
-@api.post("/executions/{uuid:execution_id}/cancellation", tags=["executions"], **described((200, ExecutionView)))
+@api.post(
+    "/executions/{uuid:execution_id}/cancellation",
+    tags=["executions"],
+    **described((200, ExecutionView), body=Cancellation),
+)
 def cancel(request: Request, execution_id: UUID) -> HttpResponse:
-    """Cancel an execution. One that runs is asked to stop, and holds its slot until it has."""
+    """Cancel an execution. One that runs is asked to stop, and holds its slot until it has. Its children are left
+    alone, or with `children` "cancel" cancelled with it, and theirs, as far as this key reaches their queues."""
     request.auth.needs(FULL)
     reads.execution(request.auth, execution_id)
-    cancel_execution(execution_id, actor=request.auth.actor, through=REST)
+    if decoded(_cancellation, _body(request) or b"{}").children == "cancel":
+        cancel_family(execution_id, actor=request.auth.actor, through=REST, reaches=request.auth.reaches)
+    else:
+        cancel_execution(execution_id, actor=request.auth.actor, through=REST)
     return _json(reads.execution(request.auth, execution_id))
 
 
