@@ -206,7 +206,7 @@ class FakeServer:
             return {"id": result["id"], "reason": "stale", "detail": "It is somebody else's now."}
         if execution["status"] in FINAL:
             return None
-        if json.dumps(result.get("result")).count("\\u0000"):
+        if json.dumps([result.get("result"), result.get("waits")]).count("\\u0000"):
             return {"id": result["id"], "reason": "invalid", "detail": "U+0000 cannot be stored."}
         outcome = result["outcome"]
         if outcome == "released" or (outcome == "failed" and "retry_in" in result):
@@ -326,7 +326,21 @@ class FakeServer:
                 await self.changed.wait_for(lambda: execution["status"] in FINAL)
         except TimeoutError:
             pass
-        return _json(_public(execution))
+        return _json(_public(execution) | {"waits": self._open_waits(execution)})
+
+    def _open_waits(self, execution: dict[str, Any]) -> list[dict[str, Any]]:
+        if execution["status"] != "waiting":
+            return []
+        waits = [self.waits[execution["id"], key] for key in execution["_waits"]]
+        return [
+            {
+                "key": wait["key"], "kind": wait["kind"], "since": wait["_since"].isoformat(),
+                "until": wait["_end"] and wait["_end"].isoformat(), "topic": wait.get("topic"),
+                "note": wait.get("note"),
+                "executions": {"count": len(wait["executions"]), "first": []} if "executions" in wait else None,
+            }
+            for wait in waits
+        ]  # fmt: skip
 
     async def _cancel(self, request: web.Request, body: Any) -> web.Response:
         execution = self._find(request)

@@ -24,6 +24,7 @@ from polos import (
     _step_waits,
     workflow,
 )
+from polos.cli import main
 
 from .fake_server import FakeServer
 from .test_worker import working
@@ -229,6 +230,39 @@ async def test_a_person_answers(server: FakeServer, client: PolosClient) -> None
     assert [(wait["key"], wait["note"]) for (wait,) in declared(server)] == [
         ("approve", {"amount": 500}), ("comment", None),
     ]  # fmt: skip
+
+
+async def test_the_command_shows_what_is_asked_and_answers(
+    server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @workflow(id="one")
+    async def one(ctx: Context) -> Any:
+        both = await asyncio.gather(ctx.step.suspend("approve", {"amount": 5}), ctx.step.suspend("comment"))
+        return [*both, await ctx.step.suspend("last")]
+
+    async def polos(*arguments: str) -> tuple[int, str, str]:
+        status = await asyncio.to_thread(main, ["resume", execution["id"], *arguments])
+        return status, *capsys.readouterr()
+
+    async with working(one):
+        execution = await server.add("one")
+        await waiting(server, execution)
+        assert await polos() == (0, 'approve {"amount": 5}\ncomment null\n', "Answer with --data.\n")
+        status, _, told = await polos("--data", "1")
+        assert (status, told) == (1, f"{execution['id']} asks in approve, comment: say in which KEY\n")
+        assert (await polos("comment", "--data", "null"))[0] == 0
+        await waiting(server, execution)
+        told = (await polos("other"))[2]
+        assert told == f"{execution['id']} is waiting and asks nothing in other\n"
+        assert (await polos("other", "--data", "1"))[2] == f"{execution['id']}: Nobody waits for other.\n"
+        assert (await polos("approve", "--data", '{"yes": true}'))[
+            1
+        ] == f"{execution['id']} goes on from approve\n"
+        await server.until(lambda: len(declared(server)) >= 3 and execution["status"] == "waiting")
+        assert (await polos("--data", "[2]"))[0] == 0
+        await server.until(lambda: execution["status"] == "completed")
+        assert (await polos())[2] == f"{execution['id']} is completed and asks nothing\n"
+    assert execution["result"] == [{"yes": True}, None, [2]]
 
 
 async def test_another_workflow_answers(server: FakeServer) -> None:
@@ -646,6 +680,51 @@ async def test_another_number_of_children_is_a_change(server: FakeServer) -> Non
 
     error = (await ended(server, body, double))["error"]
     assert "starts 2 children, but an earlier attempt started 1 there" in error["message"]
+
+
+async def test_an_outcome_that_could_not_be_kept_is_told_again(server: FakeServer, client: PolosClient) -> None:
+    """The worker dies between its claim and the save of what it waited for."""
+
+    @workflow(id="one", retries=1)
+    async def one(ctx: Context) -> Any:
+        event = await ctx.step.wait_for_event("order", "orders")
+        return [event.id, await ctx.step.run("after", lambda: event.payload)]
+
+    async with working(one):
+        execution = await server.add("one", max_attempts=2)
+        await waiting(server, execution)
+        server.fail("/steps", times=1_000)
+        event = await client.publish_event("orders", 7)
+        await server.until(lambda: server.bodies("/steps"))
+        await server.lose_workers()
+        server.faults.clear()
+        await server.until(lambda: execution["status"] == "completed")
+    assert execution["result"] == [event.id, 7]
+    assert execution["attempt"] == 2
+
+
+async def test_a_lost_reply_to_what_is_declared_does_no_harm(server: FakeServer) -> None:
+    starts: list[int] = []
+
+    async def body(ctx: Context) -> None:
+        starts.append(1)
+        if len(starts) == 1:
+            server.fail("/exchange", after=True)
+        await ctx.step.sleep("nap", 0.3)
+
+    assert (await ended(server, body))["status"] == "completed"
+    assert len(starts) == 2
+
+
+async def test_waits_that_the_server_does_not_take_are_told(server: FakeServer) -> None:
+    @workflow(id="one")
+    async def one(ctx: Context) -> None:
+        await ctx.step.suspend("ask", "a\0b")
+
+    async with working(one):
+        execution = await server.add("one")
+        await server.until(lambda: execution["status"] == "failed")
+    assert execution["error"]["type"] == "ResultRefused"
 
 
 async def test_a_cancelled_one_does_not_wait(server: FakeServer) -> None:
