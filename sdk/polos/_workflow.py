@@ -195,15 +195,15 @@ def workflow(
     5 minutes). What the function raises may choose: see `Retry`, `Throttled` and `Fail`.
 
     `timeout` is the most seconds for one attempt, without the time in the queue; it begins anew after a wait that
-    gave back the slot. An async function is cancelled then and the attempt fails with AttemptTimeout; a sync one is
-    to look at `ctx.cancel_requested`.
+    gave back the slot. An async function is cancelled then and the attempt fails with AttemptTimeout; a sync one
+    is to look at `ctx.cancel_requested`.
 
     `priority` is a head start in line, in seconds. `queue_timeout` is the longest time to its first start, and
     `execution_timeout` the longest to its end, all attempts and pauses in it: what is too late fails. These three
     are the defaults of its executions; whoever starts one may say otherwise. All times are seconds or timedeltas.
 
-    `on_start(ctx, payload)` is called before the function, whenever that begins: in every attempt, and when it goes
-    on after a wait that gave back the slot. An error in it fails the attempt.
+    `on_start(ctx, payload)` is called before the function, whenever that begins: in every attempt, and when it
+    goes on after a wait that gave back the slot. An error in it fails the attempt.
     `on_end(ctx, outcome)` is called after each attempt that ended by itself, with an `Outcome` that has its result
     or its error: not after one that was cancelled, or that goes on elsewhere. An error in it fails an attempt that
     had a result. Both are functions, async or not, or lists of them. A payload that does not fit calls neither.
