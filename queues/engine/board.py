@@ -12,9 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
+from math import ceil
 from uuid import UUID
 
 MOST_CANDIDATES = 64  # queues tried by one claim
+FEW_CANDIDATES = 8  # however little it may take: a hint can be wrong
+NEWER = 0.1  # weight of the newest claim in what a queue is expected to have
 
 
 @dataclass(slots=True)
@@ -38,6 +41,7 @@ class Board:
     served: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     _room_said: dict[int, int] = field(default_factory=dict)
     _clock: int = 0
+    _expected: float = 1.0  # executions that a queue which is tried has for a claim
 
     def now(self) -> int:
         """A moment to compare hints with: what was said after it survives `settle`."""
@@ -63,14 +67,23 @@ class Board:
         self.say_room(queue_id)
         self.say_work(queue_id, self.served.get(queue_id, ()))
 
-    def candidates(self, member: Member) -> list[int]:
-        """Queues worth a try for this worker; those returned go to the back, so that all get their turn."""
+    def candidates(self, member: Member, capacity: int = MOST_CANDIDATES) -> list[int]:
+        """Queues worth a try for this worker; those returned go to the back, so that all get their turn.
+
+        No more than are likely to fill its capacity: a queue costs a claim as much as an execution or two.
+        """
+        most = min(MOST_CANDIDATES, max(FEW_CANDIDATES, ceil(capacity / self._expected)))
         fewer = member.pairs if len(member.pairs) <= len(self.ready) else self.ready
-        found = list(islice((q for q in fewer if self._may_find(q, member)), MOST_CANDIDATES))
+        found = list(islice((q for q in fewer if self._may_find(q, member)), most))
         for queue_id in found:
             self.ready[queue_id] = self.ready.pop(queue_id)
             member.pairs[queue_id] = member.pairs.pop(queue_id)
         return found
+
+    def note_found(self, queues: int, found: int) -> None:
+        """A claim tried so many queues, and might have got so many executions."""
+        if queues:
+            self._expected += NEWER * (max(1.0, found / queues) - self._expected)
 
     def has_candidate(self, member: Member) -> bool:
         fewer = member.pairs if len(member.pairs) <= len(self.ready) else self.ready

@@ -389,7 +389,7 @@ class Desk:
 
     def _candidates(self, visit: Visit, freed: set[int]) -> list[int]:
         """Queues to try: those hinted at, and those that this very transaction may free a slot of."""
-        tries = self._board.candidates(visit.member)
+        tries = self._board.candidates(visit.member, visit.request.capacity)
         with_work = freed.intersection(visit.member.pairs, self._board.ready).difference(tries)
         return tries + list(islice(with_work, MOST_CANDIDATES))
 
@@ -476,6 +476,7 @@ class Desk:
     def _settle_hints(self, begun: list[Visit], share: Share, since: int) -> None:
         picked = Counter(row[1] for own in share.rows for row in own)
         capacity, total = sum(visit.request.capacity for visit in begun), picked.total()
+        self._board.note_found(len(share.room), sum(share.found.values()))
         for queue_id, room in share.room.items():
             given = picked[queue_id]
             self.bloat.claimed(queue_id, given)

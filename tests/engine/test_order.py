@@ -172,5 +172,15 @@ async def test_more_queues_than_one_claim_tries_all_get_their_turn(engine: Engin
     crew = await Crew(engine).join(*(("work", name) for name in names))
     for name in names:
         await enqueue(engine, 3, queue=name)
-    first, second = [await crew.take(MOST_CANDIDATES) for _ in range(2)]
-    assert {claimed.queue for claimed in [*first, *second]} == set(names)
+    taken = [await crew.take(MOST_CANDIDATES) for _ in range(4)]
+    assert {claimed.queue for claims in taken for claimed in claims} == set(names)
+
+
+async def test_a_claim_tries_no_more_queues_than_fill_its_capacity(engine: Engine) -> None:
+    """And learns how many those are."""
+    names = [f"q{n}" for n in range(100)]
+    crew = await Crew(engine).join(*(("work", name) for name in names))
+    for name in names:
+        await enqueue(engine, 4, queue=name)
+    tried = [len({claimed.queue for claimed in await crew.take(32)}) for _ in range(12)]
+    assert tried[0] == 32 and tried[-1] < 20
