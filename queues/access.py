@@ -106,7 +106,7 @@ class Sight:
         return [id for id, name in Queue.objects.values_list("id", "name") if covers(self.patterns, name)]
 
 
-EVERYWHERE = Sight()
+EVERYWHERE, NOWHERE = Sight(), Sight(())
 
 
 def covers(patterns: tuple[str, ...], queue: str) -> bool:

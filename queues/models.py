@@ -121,6 +121,7 @@ class Change(models.Model):
         DRAIN = "drain", "drain"
         PURGE = "purge", "purge"
         SLOT = "slot", "release of a slot"
+        WORKER = "worker", "worker"
         ANSWER = "answer", "answer"
 
     class Through(models.TextChoices):
@@ -131,7 +132,8 @@ class Change(models.Model):
         WORKER = "worker", "worker"
         SERVER = "server", "server"
 
-    queue = models.ForeignKey(Queue, on_delete=models.CASCADE, related_name="changes")
+    # Empty: about a worker, which may serve many queues.
+    queue = models.ForeignKey(Queue, on_delete=models.CASCADE, related_name="changes", null=True, blank=True)
     at = models.DateTimeField()
     kind = models.CharField(max_length=10, choices=Kind.choices)
     subject = models.CharField(
@@ -177,6 +179,9 @@ class Worker(models.Model):
     heartbeat_at = models.DateTimeField()
     lease_until = models.DateTimeField()
     left_at = models.DateTimeField(null=True, blank=True)
+    drain_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    drain_reason = models.CharField(max_length=500, blank=True, default="", db_default="")
+    drain_at = models.DateTimeField(null=True, blank=True)
     # The last claim that was handed out on each of two lanes, so that a repeated exchange returns it again.
     claim_seq = ArrayField(models.BigIntegerField(), size=2, default=no_claims)
     claim_token = ArrayField(models.UUIDField(null=True), size=2, null=True, blank=True)
@@ -461,6 +466,7 @@ class Holding(models.Model):
         indexes = (
             models.Index(fields=("execution_id",), name="holding_by_execution"),
             models.Index(fields=("queue", "released_at"), name="holding_by_queue"),
+            models.Index(fields=("worker_id",), name="holding_lost", condition=Q(outcome="lost")),
         )
 
     def __str__(self) -> str:

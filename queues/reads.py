@@ -13,8 +13,9 @@ from django.db import connection
 from django.db.models import Count, F, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from .access import EVERYWHERE, Sight
+from .access import EVERYWHERE, NOWHERE, Sight
 from .engine.statements import statement
+from .limits import database_now
 from .models import (
     FINAL,
     HELD,
@@ -77,6 +78,7 @@ class Row:
 class Slot:
     number: int | None  # empty on an unlimited queue
     row: Row | None  # empty: free
+    dead: bool = False  # its worker is proven dead: the lease is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,17 @@ class WorkerRow:
     worker: Worker
     serves: list[tuple[str, list[str]]]  # queue, workflows
     running: int
+    all_queues: tuple[str, ...] = ()  # that it serves, whoever asks: to decide, not to show
+    may_drain: bool = False
+
+    @property
+    def free(self) -> int:
+        """Slots that it can still take."""
+        return max(0, self.worker.max_concurrent - self.running)
+
+    def alive_at(self, now: dt.datetime) -> bool:
+        living = self.worker.state in (Worker.State.ALIVE, Worker.State.DRAINING)
+        return living and self.worker.lease_until > now
 
 
 # -- one queue -------------------------------------------------------------------------------------
@@ -114,13 +127,19 @@ def running(queue: Queue) -> list[Row]:
 def slots(queue: Queue) -> list[Slot]:
     """Every slot of a small limit, taken or free, so that a page has a row for each; else what runs."""
     rows = running(queue)
+    alive = set(
+        _alive(database_now())
+        .filter(id__in={row.execution.worker_id for row in rows})
+        .values_list("id", flat=True)
+    )
+    dead = {row.execution.id for row in rows if row.execution.worker_id not in alive}
     if queue.effective_limit is None or queue.effective_limit > MAX_SLOTS:
-        return [Slot(row.execution.slot, row) for row in rows]
+        return [Slot(row.execution.slot, row, row.execution.id in dead) for row in rows]
     holders = {row.execution.slot: row for row in rows}
     free = [number for number in range(1, queue.effective_limit + 1) if number not in holders]
     everything = [
         *(Slot(number, None) for number in free),
-        *(Slot(number, row) for number, row in holders.items()),
+        *(Slot(number, row, row.execution.id in dead) for number, row in holders.items()),
     ]
     return sorted(everything, key=lambda slot: slot.number or 0)
 
@@ -235,7 +254,9 @@ def place_in_line(execution: Execution, *, at_most: int = 1_000) -> int | None:
 # -- workers ---------------------------------------------------------------------------------------
 
 
-def workers(now: dt.datetime, sight: Sight = EVERYWHERE) -> tuple[list[WorkerRow], list[WorkerRow]]:
+def workers(
+    now: dt.datetime, sight: Sight = EVERYWHERE, may_drain: Sight = NOWHERE
+) -> tuple[list[WorkerRow], list[WorkerRow]]:
     """Those that are alive, and those that left or were lost within the last day; of each, what somebody sees."""
     alive = list(_alive(now).order_by("name", "registered_at"))
     gone = list(
@@ -243,18 +264,62 @@ def workers(now: dt.datetime, sight: Sight = EVERYWHERE) -> tuple[list[WorkerRow
         .filter(heartbeat_at__gte=now - GONE_FOR)
         .order_by("-heartbeat_at")[:MAX_GONE]
     )
-    serves = _served([worker.id for worker in (*alive, *gone)], sight)
+    serves = _served([worker.id for worker in (*alive, *gone)])
     held = _seen(Execution.objects.filter(status__in=HELD), sight)
     counts = dict(held.values_list("worker_id").annotate(n=Count("id")).order_by())
     rows = [
-        [
-            WorkerRow(w, serves.get(w.id, []), counts.get(w.id, 0))
-            for w in some
-            if sight.everywhere or w.id in serves
-        ]
+        [_worker_row(w, serves.get(w.id, []), counts.get(w.id, 0), sight, may_drain) for w in some]
         for some in (alive, gone)
     ]
-    return rows[0], rows[1]
+    shown = [[row for row in some if sight.everywhere or row.serves] for some in rows]
+    return shown[0], shown[1]
+
+
+def worker(id: UUID, sight: Sight = EVERYWHERE, may_drain: Sight = NOWHERE) -> WorkerRow | None:
+    """None for one that is not there, or that serves nothing that somebody sees."""
+    found = Worker.objects.filter(id=id).first()
+    if found is None:
+        return None
+    held = _seen(Execution.objects.filter(status__in=HELD, worker_id=id), sight)
+    row = _worker_row(found, _served([id]).get(id, []), held.count(), sight, may_drain)
+    return row if sight.everywhere or row.serves else None
+
+
+def _worker_row(
+    worker: Worker, serves: list[tuple[str, list[str]]], running: int, sight: Sight, may_drain: Sight
+) -> WorkerRow:
+    return WorkerRow(
+        worker,
+        [(queue, workflows) for queue, workflows in serves if sight.covers(queue)],
+        running,
+        tuple(queue for queue, _ in serves),
+        may_drain.everywhere or (bool(serves) and all(may_drain.covers(queue) for queue, _ in serves)),
+    )
+
+
+def held_by(worker: Worker, sight: Sight = EVERYWHERE) -> list[Row]:
+    held = _seen(Execution.objects.filter(status__in=HELD, worker_id=worker.id), sight).order_by("claimed_at")
+    return _rows(held.defer("payload", "result", "error")[:MAX_RUNNING])
+
+
+def lost_with(worker: Worker, sight: Sight = EVERYWHERE) -> list[Row]:
+    """What it held when it was lost, as it is now, newest first."""
+    values: dict[str, Any] = {
+        "worker": worker.id,
+        "left_at": worker.left_at or worker.lease_until,
+        "most": MAX_RUNNING,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(statement("lost_of_worker"), values)
+        ids = [id for (id,) in cursor.fetchall()]
+    found = _seen(Execution.objects.filter(id__in=ids).order_by("-id"), sight)
+    return _rows(found.defer("payload", "result", "error"))
+
+
+def worker_changes(name: str = "") -> list[Change]:
+    """Of workers, or of those with this name."""
+    found = Change.objects.filter(kind=Change.Kind.WORKER)
+    return list((found.filter(subject=name) if name else found)[:MAX_RECENT])
 
 
 # -- parts -----------------------------------------------------------------------------------------
@@ -288,12 +353,11 @@ def _worker_names(ids: set[UUID | None]) -> Mapping[UUID | None, str]:
     return dict(Worker.objects.filter(id__in=known).values_list("id", "name")) if known else {}
 
 
-def _served(ids: list[UUID], sight: Sight) -> dict[UUID, list[tuple[str, list[str]]]]:
+def _served(ids: list[UUID]) -> dict[UUID, list[tuple[str, list[str]]]]:
     pairs = Registration.objects.filter(worker_id__in=ids).order_by("queue__name", "workflow")
     found: dict[UUID, dict[str, list[str]]] = {}
     for worker_id, queue, workflow in pairs.values_list("worker_id", "queue__name", "workflow"):
-        if sight.covers(queue):
-            found.setdefault(worker_id, {}).setdefault(queue, []).append(workflow)
+        found.setdefault(worker_id, {}).setdefault(queue, []).append(workflow)
     return {worker_id: list(queues.items()) for worker_id, queues in found.items()}
 
 

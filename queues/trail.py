@@ -11,7 +11,7 @@ from .access import EVERYWHERE, Sight
 from .models import Change
 
 PAGE_SIZE = 50
-ACTS = (Change.Kind.DRAIN, Change.Kind.PURGE, Change.Kind.SLOT)  # said by `of_act`
+ACTS = (Change.Kind.DRAIN, Change.Kind.PURGE, Change.Kind.SLOT, Change.Kind.WORKER)  # said by `of_act`
 MOST_WORDS = 8
 
 
@@ -86,4 +86,6 @@ def of_act(change: Change) -> str:
         return "drained the queue" if change.after == "draining" else "let the queue accept again"
     if change.kind == Change.Kind.PURGE:
         return f"purged the queue: {change.after}"
+    if change.kind == Change.Kind.WORKER:
+        return f"{'drained' if change.after == 'draining' else 'stopped draining'} the worker {change.subject}"
     return f"released {change.before}"

@@ -43,10 +43,13 @@ execution_urls = [
     path("executions/<uuid:id>", executions.show_execution, name="execution"),
     path("executions/<uuid:id>/cancellation", executions.cancellation, name="cancellation"),
     path("executions/<uuid:id>/retry", executions.retry, name="retry"),
+    path("executions/<uuid:id>/release", executions.release, name="release"),
 ]
 
 worker_urls = [
     path("workers", workers.list_workers, name="workers"),
+    path("workers/<uuid:id>", workers.show_worker, name="worker"),
+    path("workers/<uuid:id>/drain", workers.drain, name="worker-drain"),
 ]
 
 account_urls = [

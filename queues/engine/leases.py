@@ -106,7 +106,8 @@ class Leases:
     ) -> list[Row]:
         cursor = await conn.execute(
             statement("release_held"),
-            {"workers": uuids(workers), "outcome": outcome, "token": token, "max_losses": self._max_losses},
+            {"workers": uuids(workers), "outcome": outcome, "token": token, "execution": None}
+            | {"max_losses": self._max_losses},
         )
         rows: list[Row] = await cursor.fetchall()
         return rows

@@ -13,6 +13,7 @@ with lost as (
     where e.status in ('running', 'cancelling')
         and e.worker_id = any(%(workers)s::uuid[])
         and (%(token)s::uuid is null or e.token = %(token)s::uuid)
+        and (%(execution)s::uuid is null or e.id = %(execution)s::uuid)
     order by e.id
     for no key update skip locked
 )

@@ -9,12 +9,14 @@ from uuid import UUID
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST, require_safe
 
 from queues import reads
 from queues.access import NO_EXECUTION, Action, needs, queue_of_execution, sight
 from queues.engine import operate
 from queues.engine.errors import ExecutionNotFound, NotPossible
+from queues.engine.workers import release_slot
 from queues.models import FINAL, Change, Queue
 
 from .replies import actor, done, refused
@@ -50,6 +52,25 @@ def cancellation(request: HttpRequest, id: UUID) -> HttpResponse:
 @needs(Action.RETRY, of=queue_of_execution)
 def retry(request: HttpRequest, id: UUID) -> HttpResponse:
     return _act(request, id, operate.retry_execution, "Queued again, at the end of the line.")
+
+
+@require_POST
+@needs(Action.RELEASE, of=queue_of_execution)
+def release(request: HttpRequest, id: UUID) -> HttpResponse:
+    """`claim` is when the claim that was looked at began: another one is not touched."""
+    claimed_at = parse_datetime(request.POST.get("claim", ""))
+    if claimed_at is None:
+        return refused(
+            request, "The form does not say which claim it means: load the page again.", "execution", id
+        )
+    try:
+        status = release_slot(id, claimed_at=claimed_at, actor=actor(request), through=Change.Through.PAGE)
+    except ExecutionNotFound:
+        raise Http404(NO_EXECUTION) from None
+    except NotPossible as no:
+        return refused(request, str(no), "execution", id)
+    said = "it is back in its place" if status == "queued" else f"it is {status}"
+    return done(request, f"The slot is free, and {said}.", "execution", id)
 
 
 def _act(request: HttpRequest, id: UUID, verb: Callable[..., object], said: str) -> HttpResponse:

@@ -55,6 +55,7 @@ MATRIX = {
     ("get", "executions/<uuid:id>"): VIEWERS,
     ("post", "executions/<uuid:id>/cancellation"): OPERATORS,
     ("post", "executions/<uuid:id>/retry"): OPERATORS,
+    ("post", "executions/<uuid:id>/release"): OPERATORS,
     ("get", "schedules"): VIEWERS,
     ("get", "schedules/preview"): VIEWERS,
     ("get", "schedules/new"): OPERATORS,
@@ -67,6 +68,9 @@ MATRIX = {
     ("post", "schedules/<uuid:id>/runs"): OPERATORS,
     ("post", "schedules/<uuid:id>/deletion"): OPERATORS,
     ("get", "workers"): VIEWERS,
+    ("get", "workers/<uuid:id>"): VIEWERS,
+    ("get", "workers/<uuid:id>/drain"): OPERATORS,
+    ("post", "workers/<uuid:id>/drain"): OPERATORS,
     ("get", "help"): VIEWERS,
     ("get", "go"): VIEWERS,
     ("get", "shortcuts"): VIEWERS,
@@ -179,7 +183,11 @@ def _address(method: str, route: str, name: str = "api-calls") -> str:
     queue = make_queue(name)
     worker = make_worker(queue=queue)
     wanted = finished(queue, worker, Status.FAILED) if route.endswith("retry") else make_execution(queue)
-    id = make_schedule(queue).id if route.startswith("schedules") else wanted.id
+    id = wanted.id
+    if route.startswith("schedules"):
+        id = make_schedule(queue).id
+    elif route.startswith("workers"):
+        id = worker.id
     values = {"<path:name>": queue.name, "<uuid:id>": str(id), "<str:token>": uuid.uuid4().hex}
     values["<int:id>"] = str(_number(route))
     return _filled(route, values)
@@ -217,4 +225,5 @@ def _told(response: Any) -> str:
     """The words of a page, without what differs from request to request."""
     words = re.search(r"<main.*</main>", response.content.decode(), re.DOTALL)
     assert words
-    return re.sub(r'name="csrfmiddlewaretoken" value="\w+"|(?:executions|schedules)/[0-9a-f-]{36}', "", words[0])
+    ids = r"(?:executions|schedules|workers)/[0-9a-f-]{36}"
+    return re.sub(rf'name="csrfmiddlewaretoken" value="\w+"|{ids}', "", words[0])

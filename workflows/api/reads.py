@@ -165,6 +165,16 @@ def workers(principal: Principal) -> list[WorkerView]:
     ]
 
 
+def own_worker(principal: Principal, worker_id: UUID) -> WorkerView:
+    """A worker that serves nothing beyond what this key is for: others are as if they were not there."""
+    found = Worker.objects.filter(id=worker_id).first()
+    pairs = Registration.objects.filter(worker=worker_id).values_list("queue__name", "workflow")
+    served = [(queue, workflow) for queue, workflow in pairs]
+    if found is None or not all(principal.reaches(queue) for queue, _ in served):
+        raise NotFound(f"There is no worker {worker_id}.")
+    return _worker_view(found, served)
+
+
 def _served(principal: Principal, workers: Iterable[UUID]) -> defaultdict[UUID, list[tuple[str, str]]]:
     served: defaultdict[UUID, list[tuple[str, str]]] = defaultdict(list)
     pairs = Registration.objects.filter(worker__in=list(workers)).values_list("worker", "queue__name", "workflow")

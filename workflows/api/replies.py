@@ -338,6 +338,10 @@ class ScheduleRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     id: UUID | None = None  # chosen by the client (UUIDv7): repeating it has no second effect
 
 
+class WorkerDrain(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    reason: Text = ""
+
+
 class DrainChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reason: Text = ""
     expected_version: int | None = None

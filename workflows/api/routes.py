@@ -17,6 +17,7 @@ from ninja.security import HttpBearer
 
 from queues import limits, problems
 from queues.engine.operate import answer_wait, cancel_execution, cancel_family, retry_execution
+from queues.engine.workers import drain_worker, keep_worker, release_slot
 from queues.keys import Principal, authenticate, authenticate_request, scope_of
 from queues.models import ApiKey, Change, Status
 from queues.problems import Invalid, NotFound, Problem, TooLarge, as_problem
@@ -65,7 +66,9 @@ from .replies import (
     ScheduleRun,
     ScheduleView,
     StepList,
+    WorkerDrain,
     WorkerList,
+    WorkerView,
 )
 
 FULL, ENQUEUE = ApiKey.Scope.FULL, ApiKey.Scope.ENQUEUE
@@ -75,6 +78,7 @@ MAX_QUEUES = 1_000
 AnyChange = TypeVar("AnyChange", LimitChange, PauseChange)
 Page = Annotated[int, Query(ge=1, le=reads.MAX_PAGE)]
 _limit_change = msgspec.json.Decoder(LimitChange)
+_worker_drain = msgspec.json.Decoder(WorkerDrain)
 _drain_change = msgspec.json.Decoder(DrainChange)
 _cancellation = msgspec.json.Decoder(Cancellation)
 _pause_change = msgspec.json.Decoder(PauseChange)
@@ -182,6 +186,15 @@ def cancel(request: Request, execution_id: UUID) -> HttpResponse:
         cancel_family(execution_id, actor=request.auth.actor, through=REST, reaches=request.auth.reaches)
     else:
         cancel_execution(execution_id, actor=request.auth.actor, through=REST)
+    return _json(reads.execution(request.auth, execution_id))
+
+
+@api.post("/executions/{uuid:execution_id}/release", tags=["executions"], **described((200, ExecutionView)))
+def release(request: Request, execution_id: UUID) -> HttpResponse:
+    """Take an execution back from a worker whose lease is over, and free its slot; 409 while it is alive."""
+    request.auth.needs(FULL)
+    reads.execution(request.auth, execution_id)
+    release_slot(execution_id, claimed_at=None, actor=request.auth.actor, through=REST)
     return _json(reads.execution(request.auth, execution_id))
 
 
@@ -439,6 +452,25 @@ def list_workers(request: Request) -> HttpResponse:
     """Workers, the newest first, with what they serve."""
     request.auth.needs(FULL, ENQUEUE)
     return _json(WorkerList(workers=reads.workers(request.auth)))
+
+
+@api.put("/workers/{uuid:worker_id}/drain", tags=["workers"], **described((200, WorkerView), body=WorkerDrain))
+def drain_a_worker(request: Request, worker_id: UUID) -> HttpResponse:
+    """Ask a worker to take nothing new, finish what it runs and leave; it learns so within a heartbeat."""
+    request.auth.needs(FULL)
+    change = decoded(_worker_drain, _body(request) or b"{}")
+    reads.own_worker(request.auth, worker_id)
+    drain_worker(worker_id, reason=change.reason, actor=request.auth.actor, through=REST)
+    return _json(reads.own_worker(request.auth, worker_id))
+
+
+@api.delete("/workers/{uuid:worker_id}/drain", tags=["workers"], **described((200, WorkerView)))
+def keep_a_worker(request: Request, worker_id: UUID, reason: str = "") -> HttpResponse:
+    """Let it take work again, unless it has heard of the drain before."""
+    request.auth.needs(FULL)
+    reads.own_worker(request.auth, worker_id)
+    keep_worker(worker_id, reason=reason, actor=request.auth.actor, through=REST)
+    return _json(reads.own_worker(request.auth, worker_id))
 
 
 @api.post("/workers", tags=["workers"], **hot, **described((200, Registered), body=Register))
