@@ -77,6 +77,8 @@ class QueueRowForm(_NotWritten):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial["override_limit"] = (self.instance.override_limit, self.instance.version)
+        number = self.fields["override_limit"].widget.widgets[0]
+        number.attrs["aria-label"] = f"Override limit of {self.instance.name}"
 
     def clean_override_limit(self) -> tuple[int | None, int | None]:
         limit, version = cast("tuple[int | None, int | None]", self.cleaned_data["override_limit"])

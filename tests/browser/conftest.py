@@ -17,12 +17,24 @@ from tests.servers import Server
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+# The console says so too, in words that differ between versions.
+REPORT_VIOLATIONS = """
+document.addEventListener("securitypolicyviolation", event => console.error(
+    `Content Security Policy: ${event.effectiveDirective} forbids ${event.blockedURI} ${event.sample}`))
+"""
 ROLES = {"ana": "admin", "jonas": "operator", "vera": "viewer"}
 
 
 class OpenPage(Protocol):
     def __call__(
-        self, path: str = "/", *, as_: str = "ana", phone: bool = False, dark: bool = False, scripts: bool = True
+        self,
+        path: str = "/",
+        *,
+        as_: str = "ana",
+        phone: bool = False,
+        dark: bool = False,
+        scripts: bool = True,
+        bypass_csp: bool = False,
     ) -> Page: ...
 
 
@@ -63,12 +75,19 @@ def open_page(site: Server, browser: Browser, people: dict[str, User]) -> Iterat
     contexts = []
 
     def opened(
-        path: str = "/", *, as_: str = "ana", phone: bool = False, dark: bool = False, scripts: bool = True
+        path: str = "/",
+        *,
+        as_: str = "ana",
+        phone: bool = False,
+        dark: bool = False,
+        scripts: bool = True,
+        bypass_csp: bool = False,
     ) -> Page:
         context = browser.new_context(
             viewport=PHONE if phone else DESK,  # type: ignore[arg-type]
             color_scheme="dark" if dark else "light",
             java_script_enabled=scripts,
+            bypass_csp=bypass_csp,
             base_url=site.url,
         )
         contexts.append(context)
@@ -76,9 +95,11 @@ def open_page(site: Server, browser: Browser, people: dict[str, User]) -> Iterat
             context.add_cookies([{"name": "sessionid", "value": _session(people[as_]), "url": site.url}])
         page = context.new_page()
         page.set_default_timeout(8000)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.add_init_script(REPORT_VIOLATIONS)
+        page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
         page.on(
-            "console", lambda message: complaints.append(message.text) if _is_complaint(message.text) else None
+            "console",
+            lambda said: complaints.append(f"{page.url}: {said.text}") if _is_complaint(said.text) else None,
         )
         page.on("dialog", lambda dialog: complaints.append(f"a dialog: {dialog.message}"))
         page.goto(path)

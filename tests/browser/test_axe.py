@@ -1,0 +1,139 @@
+"""axe finds nothing on any page: in the light, in the dark, and on a phone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+import pytest
+from django.contrib.auth.models import Group, User
+from playwright.sync_api import Page, expect
+
+from queues import limits
+from queues.models import Change, Status
+from tests.pages.conftest import finished, make_execution, make_queue, make_schedule, make_worker, running
+from tests.pages.test_access import MATRIX
+
+from .conftest import DESK, PHONE, OpenPage
+from .test_history import past
+
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+# The box to search in Django's admin has a label of its own, a picture. Colours that change slowly are brought to
+# their end first.
+RUN = """async rules => {
+    document.getAnimations().forEach(each => each.finish())
+    const found = await axe.run({exclude: ["#searchbar"]}, rules.length ? {runOnly: rules} : {})
+    return found.violations.flatMap(each => each.nodes.map(node =>
+        `${each.id}: ${node.html.slice(0, 150)} | ${node.failureSummary.replace(/\\s+/g, " ").slice(0, 250)}`))
+}"""
+OF_COLOURS = ["color-contrast", "link-in-text-block"]
+# What a page fetches into itself, and files: no pages of their own.
+NO_PAGES = {
+    "executions.csv", "executions.jsonl", "executions/suggestions", "schedules/preview", "charts/<path:name>",
+    "lanes/<path:name>",
+}  # fmt: skip
+NAME = "billing/api-calls"
+TRACEBACK = 'Traceback (most recent call last):\n  File "jobs.py", line 3\n' * 20
+ERROR = {"type": "ValueError", "message": "no", "traceback": TRACEBACK}
+MORE = (
+    "/?groups=1", "/?search=nothing", "/queues/mail", "/queues/billing/unlimited", "/queues/gone", "/go?q=api",
+    "/executions?q=status:failed", "/history/billing/api-calls?range=7d",
+)  # fmt: skip
+ADMIN = ("/admin/", "/admin/queues/queue/", "/admin/queues/apikey/add/", "/admin/queues/execution/")
+
+
+@pytest.fixture
+def stage(people: dict[str, User]) -> Iterator[dict[str, str]]:
+    """Whatever a page can show; gives what stands in addresses, by their first part."""
+    queue = make_queue(NAME)
+    worker = make_worker(queue=queue)
+    for slot in range(1, 6):
+        running(queue, worker, slot)
+    for waited in range(12):
+        make_execution(queue, waited=waited)
+    for status in (Status.COMPLETED, Status.CANCELLED):
+        finished(queue, worker, status)
+    failed = finished(queue, worker, Status.FAILED, error=json.dumps(ERROR))
+    past(queue)
+    make_queue("billing/unlimited", None)
+    make_queue("mail")
+    by: dict[str, Any] = {"actor": "ana", "through": Change.Through.REST}
+    limits.change_limit(queue=NAME, limit=8, reason="quota", **by)
+    limits.pause(queue="mail", reason="failover", **by)
+    team = Group.objects.create(name="payments")
+    yield {
+        "executions": str(failed.id), "schedules": str(make_schedule(queue).id), "people": str(people["vera"].pk),
+        "teams": str(team.pk),
+    }  # fmt: skip
+    team.delete()  # groups are not emptied
+
+
+def addresses(stage: dict[str, str]) -> list[str]:
+    found = []
+    for method, route in MATRIX:
+        if method == "get" and route not in NO_PAGES:
+            of = stage.get(route.partition("/")[0], "")
+            holes = {"<path:name>": NAME, "<uuid:id>": of, "<int:id>": of, "<str:token>": "x" * 43}
+            for hole, value in holes.items():
+                route = route.replace(hole, value)
+            found.append(f"/{route}")
+    return [*found, *MORE]
+
+
+def findings(page: Page, where: str, rules: list[str] | None = None) -> list[str]:
+    said: list[str] = page.evaluate(RUN, rules or [])
+    return [f"{where}: {one}" for one in said]
+
+
+def checked(page: Page, address: str) -> list[str]:
+    page.goto(address, wait_until="load")
+    found = findings(page, address)
+    page.emulate_media(color_scheme="dark")
+    found += findings(page, f"{address} in the dark", OF_COLOURS)
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    found += findings(page, f"{address} on a phone")
+    page.set_viewport_size(DESK)  # type: ignore[arg-type]
+    return found
+
+
+def test_axe_finds_nothing_on_any_page(open_page: OpenPage, stage: dict[str, str]) -> None:
+    page = open_page("/", as_="ana")
+    page.context.add_init_script(path=AXE)
+    found = [one for address in addresses(stage) for one in checked(page, address)]
+    assert found == [], "\n".join(found)
+
+
+def test_axe_finds_nothing_in_the_dialogs(open_page: OpenPage, stage: dict[str, str]) -> None:
+    page = open_page("/queues/" + NAME, as_="ana")
+    page.context.add_init_script(path=AXE)
+    page.goto("/queues/" + NAME)
+    found = []
+    for link in ("Change limit…", "Pause…", "Drain…"):
+        page.get_by_role("link", name=link).click()
+        expect(page.locator("#dialog-body form")).to_be_visible()
+        found += findings(page, link)
+        page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("billing")
+    expect(page.get_by_role("option").first).to_be_visible()
+    found += findings(page, "the palette")
+    assert found == [], "\n".join(found)
+
+
+@pytest.mark.parametrize("address", ["/signin", "/signin/" + "x" * 43, "/queues/gone"])
+def test_axe_finds_nothing_before_somebody_has_signed_in(address: str, open_page: OpenPage) -> None:
+    page = open_page(address, as_="")
+    page.context.add_init_script(path=AXE)
+    found = checked(page, address)
+    assert found == [], "\n".join(found)
+
+
+def test_axe_finds_nothing_in_the_admin(open_page: OpenPage, stage: dict[str, str]) -> None:
+    page = open_page("/admin/", as_="ana", bypass_csp=True)  # here axe writes styles
+    page.context.add_init_script(path=AXE)
+    found = [one for address in ADMIN for one in checked(page, address)]
+    assert found == [], "\n".join(found)
