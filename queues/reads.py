@@ -37,7 +37,6 @@ MAX_SLOTS = 12  # a larger limit is listed by what runs only
 MAX_WAITING = 20
 MOST_COUNTED = 100_000
 MAX_RECENT = 12
-MAX_CHILDREN = 100
 MAX_GONE = 50
 
 
@@ -75,10 +74,25 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an execution said it is. `value` from 0 to 1, None: it gave a text only."""
+
+    value: float | None
+    text: str
+    at: dt.datetime
+    attempt: int
+
+    @property
+    def percent(self) -> int:
+        return int(100 * (self.value or 0.0))
+
+
+@dataclass(frozen=True, slots=True)
 class Slot:
     number: int | None  # empty on an unlimited queue
     row: Row | None  # empty: free
     dead: bool = False  # its worker is proven dead: the lease is over
+    progress: Progress | None = None  # how far it said it is, if it did
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +194,10 @@ def declarations(queue: Queue) -> list[Declaration]:
 # -- executions ------------------------------------------------------------------------------------
 
 
-def executions(ids: Sequence[UUID]) -> list[Row]:
+def executions(ids: Sequence[UUID], sight: Sight = EVERYWHERE) -> list[Row]:
     """Those that are still there, newest first: ids are UUIDv7, so their order is the order of their making."""
     found = Execution.objects.filter(id__in=ids).defer("payload", "result", "error").order_by("-id")
-    return _rows(found) if ids else []
+    return _rows(_seen(found, sight)) if ids else []
 
 
 def execution(id: UUID) -> Any:
@@ -220,18 +234,6 @@ def attempts(execution: Any) -> list[Attempt]:
 def deadlines(execution: Execution) -> list[Deadline]:
     """When it has to have started, and to have finished, as far as it has timeouts."""
     return list(Deadline.objects.filter(execution_id=execution.id).order_by("-kind"))
-
-
-def children(execution: Execution, sight: Sight = EVERYWHERE) -> list[Row]:
-    every = Execution.objects.filter(parent_id=execution.id).order_by("id").defer("payload", "result", "error")
-    found = _seen(every, sight)
-    return _rows(found[:MAX_CHILDREN])
-
-
-def parent(execution: Execution, sight: Sight = EVERYWHERE) -> Row | None:
-    if execution.parent_id is None:
-        return None
-    return next(iter(_rows(_seen(Execution.objects.filter(id=execution.parent_id), sight))), None)
 
 
 def steps(execution: Execution) -> list[Any]:

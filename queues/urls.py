@@ -16,6 +16,7 @@ from .views import (
     people,
     queues,
     search,
+    told,
     trail,
     workers,
 )
@@ -41,6 +42,8 @@ execution_urls = [
     path("executions.jsonl", search.export, {"form": "jsonl"}, name="export-jsonl"),
     path("executions/suggestions", search.suggestions, name="suggestions"),
     path("executions/<uuid:id>", executions.show_execution, name="execution"),
+    path("executions/<uuid:id>/lines", told.list_lines, name="execution-lines"),
+    path("executions/<uuid:id>/log", told.download_lines, name="execution-log"),
     path("executions/<uuid:id>/cancellation", executions.cancellation, name="cancellation"),
     path("executions/<uuid:id>/retry", executions.retry, name="retry"),
     path("executions/<uuid:id>/release", executions.release, name="release"),

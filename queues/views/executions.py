@@ -6,18 +6,21 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST, require_safe
 
-from queues import reads
+from queues import details, reads
 from queues.access import NO_EXECUTION, Action, needs, queue_of_execution, sight
+from queues.again import again
 from queues.engine import operate
 from queues.engine.errors import ExecutionNotFound, NotPossible
 from queues.engine.workers import release_slot
 from queues.models import FINAL, Change, Queue
+from queues.story import story
 
 from .replies import actor, done, refused
 
@@ -26,19 +29,36 @@ from .replies import actor, done, refused
 @needs(Action.SEE, of=queue_of_execution)
 def show_execution(request: HttpRequest, id: UUID) -> HttpResponse:
     execution = get_execution(id)
+    queue = get_object_or_404(Queue, id=execution.queue_id)
     context = {
         "execution": execution,
-        "queue": get_object_or_404(Queue, id=execution.queue_id),
+        "queue": queue,
         "final": execution.status in FINAL,
         "place": reads.place_in_line(execution),
-        "attempts": reads.attempts(execution),
-        "deadlines": reads.deadlines(execution),
-        "steps": reads.steps(execution),
-        "parent": reads.parent(execution, sight(request.user)),
-        "children": reads.children(execution, sight(request.user)),
         "now": timezone.now(),
+        **told_about(request, execution, queue.name),
     }
     return render(request, "executions/execution.html", context)
+
+
+def told_about(request: HttpRequest, execution: Any, queue: str) -> dict[str, Any]:
+    """What the parts of its page show."""
+    log = details.log(execution.id)
+    server = settings.POLOS_PUBLIC_URL or request.build_absolute_uri("/")
+    recipes = again(execution, execution.payload_text, queue, server)
+    return {
+        "story": story(execution, reads.attempts(execution), details.waits(execution), timezone.now()),
+        "log": log,
+        "progress": log.progress,
+        "deadlines": reads.deadlines(execution),
+        "steps": reads.steps(execution),
+        "family": details.family(execution, sight(request.user)),
+        "again": [
+            ("again-command", "With the command", recipes.command),
+            ("again-rest", "With the REST API", recipes.rest),
+            ("again-python", "In Python", recipes.python),
+        ],
+    }
 
 
 @require_POST

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from queues import fragments, gauges, lanes, reads, sentences
+from queues import details, fragments, gauges, lanes, reads, sentences
 from queues.access import Action, needs, no_queue, sight
 from queues.gauges import Gauge, Survey
 from queues.models import Queue
+from queues.reads import Slot
 
 from .panels import history_panel, lanes_panel
 
@@ -26,7 +29,7 @@ def show_queue(request: HttpRequest, name: str) -> HttpResponse:
         "cells": fragments.render_gauge(gauge),
         "sentence": sentences.state_sentence(gauge, now),
         "origin": sentences.origin_sentence(gauge, queue, now),
-        "slots": reads.slots(queue),
+        "slots": _slots(queue),
         "waiting": reads.waiting(queue),
         "finished": reads.finished(queue),
         "changes": reads.changes(queue),
@@ -41,6 +44,13 @@ def show_queue(request: HttpRequest, name: str) -> HttpResponse:
         present = reads.Now(gauge.held, gauge.waiting, gauge.limit)
         context["history"] = history_panel(request, queue, present)
     return render(request, "queues/queue.html", context)
+
+
+def _slots(queue: Queue) -> list[Slot]:
+    """What holds the slots, with how far it is."""
+    slots = reads.slots(queue)
+    progress = details.progress_of(slot.row.execution.id for slot in slots if slot.row)
+    return [replace(slot, progress=progress.get(slot.row.execution.id)) if slot.row else slot for slot in slots]
 
 
 def get_queue(name: str) -> Queue:

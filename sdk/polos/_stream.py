@@ -50,14 +50,11 @@ async def follow(client: PolosClient, execution_id: str) -> AsyncIterator[Update
         began = time.monotonic()
         path = f"/executions/{quote(execution_id, safe='')}/stream?after={quote(cursor, safe='')}"
         news = await client.long_poll(path)
-        if news["execution"] is not None:
-            last = read_execution(news["execution"])
-            if not last.is_final:
-                yield last
-        for line in news["lines"]:
-            yield read_line(line)
-        if news["progress"] is not None:
-            yield _progress(news["progress"])
+        for update in _in_order(news):
+            if isinstance(update, Execution):
+                last = update
+            if not (isinstance(update, Execution) and update.is_final):
+                yield update
         if news["end"]:
             if last is not None:
                 yield last
@@ -65,6 +62,17 @@ async def follow(client: PolosClient, execution_id: str) -> AsyncIterator[Update
         if news["cursor"] == cursor and time.monotonic() - began < IDLE_PAUSE:
             await asyncio.sleep(IDLE_PAUSE)
         cursor = news["cursor"]
+
+
+def _in_order(news: dict[str, Any]) -> list[Update]:
+    """What was told belongs to the claim that holds now, or to the one that has just ended."""
+    told: list[Update] = [read_line(line) for line in news["lines"]]
+    if news["progress"] is not None:
+        told.append(_progress(news["progress"]))
+    if news["execution"] is None:
+        return told
+    state = read_execution(news["execution"])
+    return [state, *told] if state.status in ("running", "cancelling") else [*told, state]
 
 
 def read_line(data: dict[str, Any]) -> LogLine:

@@ -53,6 +53,8 @@ MATRIX = {
     ("get", "executions.csv"): VIEWERS,
     ("get", "executions.jsonl"): VIEWERS,
     ("get", "executions/<uuid:id>"): VIEWERS,
+    ("get", "executions/<uuid:id>/lines"): VIEWERS,
+    ("get", "executions/<uuid:id>/log"): VIEWERS,
     ("post", "executions/<uuid:id>/cancellation"): OPERATORS,
     ("post", "executions/<uuid:id>/retry"): OPERATORS,
     ("post", "executions/<uuid:id>/release"): OPERATORS,

@@ -3,7 +3,8 @@
 -- journals of the claims that are not stale. Run after `lock_journals`. Locks: none beyond those.
 with claim as materialized (
     select
-        c.first, c.last, c.told, c.value, c.words, c.told_at, e.id, e.token, e.attempt, j.lines,
+        c.first, c.last, c.told, c.value, c.words, c.told_at, e.id, e.token, j.lines,
+        e.attempt - coalesce(e.resumes, 0) as attempt,
         case when j.token = e.token then j.seq else 0 end as seq
     from unnest(
         %(ids)s::uuid[], %(tokens)s::uuid[], %(firsts)s::int[], %(lasts)s::int[], %(told)s::boolean[],

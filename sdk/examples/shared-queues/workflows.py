@@ -65,8 +65,11 @@ async def write_record(ctx: Context, payload: Record) -> Record:
 @workflow(id="process_video", queue=heavy_queue, retries=2)
 async def process_video(ctx: Context, payload: dict[str, Any]) -> dict[str, Any]:
     """Two at once, no more. Its steps are kept: a second attempt does not decode again."""
+    ctx.log.info("decoding", seconds=payload.get("seconds", 10))
     frames = await ctx.step.run("decode", decode, payload.get("seconds", 10))
+    ctx.heartbeat(0.5, f"{frames} frames decoded")
     size = await ctx.step.run("encode", encode, frames)
+    ctx.log.info("encoded", frames=frames, bytes=size)
     return {"frames": frames, "bytes": size}
 
 
