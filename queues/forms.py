@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from . import bulk, words
 from .access import Role
+from .ends import BadEnd, end
 from .gauges import Gauge
 from .models import Grant
 from .names import pattern_problem
@@ -30,14 +31,29 @@ LASTS = (
 class _Timed(forms.Form):
     """A change with a reason, an optional end, and the version of the queue that the person saw."""
 
+    end: dt.datetime | None = None  # what `ends` says
+
     reason = forms.CharField(
         max_length=500, error_messages={"required": "Say why, in a few words: the others read it in the trail."}
     )
     lasts = forms.ChoiceField(choices=LASTS, required=False)
+    ends = forms.CharField(max_length=60, required=False)  # as a person writes it; counts instead of `lasts`
+    zone = forms.CharField(max_length=60, required=False)  # in which it is meant
     expected_version = forms.IntegerField(min_value=0, required=False)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if said := cleaned.get("ends"):
+            try:
+                self.end = end(said, cleaned.get("zone", ""), timezone.now())
+            except BadEnd as bad:
+                self.add_error("ends", str(bad))
+        return cleaned
 
     @property
     def until(self) -> dt.datetime | None:
+        if self.end is not None:
+            return self.end
         seconds = self.cleaned_data["lasts"]
         return timezone.now() + dt.timedelta(seconds=int(seconds)) if seconds else None
 

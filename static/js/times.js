@@ -69,6 +69,17 @@ export function readable(root) {
   }
 }
 
+// Ends of pauses are written in the reader's own time zone.
+function sayZone(root) {
+  const name = timeZone ?? new Intl.DateTimeFormat().resolvedOptions().timeZone;
+  for (const input of root.querySelectorAll("input[name=zone][type=hidden]")) input.value = name;
+  for (const said of root.querySelectorAll("[data-zone-name]")) said.textContent = name;
+}
+
+sayZone(document);
 readable(document);
-document.addEventListener("htmx:afterSwap", (event) => readable(event.target));
+document.addEventListener("htmx:afterSwap", (event) => {
+  readable(event.target);
+  sayZone(event.target);
+});
 setInterval(() => document.hidden || count(), 1000);
