@@ -193,7 +193,7 @@ def of_schedule(change: Change) -> SafeString:
 
 register.filter(trail.of_act)
 
-SCHEDULE_ACTS = {"none": "made", "paused": "resumed", "": "ran by hand"}  # by what it was before
+SCHEDULE_ACTS = {"none": "made", "paused": "resumed", "": "ran"}  # by what it was before
 
 
 @register.filter

@@ -167,7 +167,7 @@ def test_it_is_changed_paused_resumed_run_and_deleted(schedule: Schedule, jonas:
     assert jonas.post(f"{path}/deletion", headers=HTMX).status_code == 204
     assert not Schedule.objects.exists()
     trail = said(body(jonas, "/trail", kind="schedule"))
-    for act in ("made", "changed 30 3 * * * → 0 5 * * *", "paused", "resumed", "ran by hand", "deleted"):
+    for act in ("made", "changed 30 3 * * * → 0 5 * * *", "paused", "resumed", "nightly ran", "deleted"):
         assert act in trail
 
 
