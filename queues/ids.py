@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import hashlib
 import os
 import time
 from uuid import UUID
 
 _last = 0
+
+
+def derived(at: dt.datetime, seed: bytes) -> UUID:
+    """The id that everybody makes of the same time and seed: a UUIDv7 of that time."""
+    milliseconds = (at - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
+    digest = int.from_bytes(hashlib.sha256(seed).digest()[:10], "big")
+    moment, tail = digest >> 62 & 0xFFF, digest & 0x3FFF_FFFF_FFFF_FFFF
+    return UUID(int=(milliseconds << 80) | (0x7 << 76) | (moment << 64) | (0x2 << 62) | tail)
 
 
 def uuid7() -> UUID:

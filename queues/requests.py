@@ -113,12 +113,22 @@ class ScheduleDeclaration(_Request, frozen=True, kw_only=True):
     place: Annotated[str, Meta(max_length=300)] = ""  # file:line
 
 
+class TriggerDeclaration(_Request, frozen=True, kw_only=True):
+    """Events that start executions of a workflow: one each, or one for a batch."""
+
+    topic: Name
+    batch_size: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    batch_timeout: Seconds | None = None  # after which a batch that is not full starts, too; null: never
+    place: Annotated[str, Meta(max_length=300)] = ""  # file:line
+
+
 class WorkflowDeclaration(_Request, frozen=True, kw_only=True):
     id: Name
     queue: Name
     description: Text = ""
     max_attempts: Annotated[int, Meta(ge=1, le=1_000)] = 1
     schedule: ScheduleDeclaration | UnsetType | None = UNSET  # null: none any more; absent: nothing is said
+    trigger: TriggerDeclaration | UnsetType | None = UNSET  # the same
     # Of its executions, where nobody says otherwise:
     priority: Priority = 0
     queue_timeout: Timeout | None = None

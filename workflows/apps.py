@@ -9,13 +9,18 @@ class WorkflowsConfig(AppConfig):
 
     def ready(self) -> None:
         from queues.engine.duties import also_do, also_prune
+        from queues.engine.events import subscribers
 
         from .logs import prune_logs
         from .steps import prune_steps
         from .ticking import prune_ticks, tick_schedules
+        from .triggers import deliver, prune_arrivals, triggers
 
-        for prune in (prune_steps, prune_logs, prune_ticks):
+        for prune in (prune_steps, prune_logs, prune_ticks, prune_arrivals):
             if prune not in also_prune:
                 also_prune.append(prune)
-        if tick_schedules not in also_do:
-            also_do.append(tick_schedules)
+        for duty in (tick_schedules, deliver):
+            if duty not in also_do:
+                also_do.append(duty)
+        if triggers not in subscribers:
+            subscribers.append(triggers)

@@ -1,4 +1,7 @@
-"""Schedules as workers declare them: compared without a lock first, because almost always nothing has changed."""
+"""Schedules and triggers as workers declare them.
+
+Schedules are compared without a lock first, because almost always nothing has changed.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,12 @@ from django.db import close_old_connections
 from msgspec import UNSET, Raw
 
 from queues.engine import Engine
-from queues.engine.arrays import texts
+from queues.engine.arrays import numbers, texts
 from queues.engine.statements import statement
+from queues.names import name_problem
 from queues.rawjson import MAX_PAYLOAD_BYTES
 from queues.rawjson import problem as json_problem
-from queues.requests import Register, ScheduleDeclaration, WorkflowDeclaration
+from queues.requests import Register, ScheduleDeclaration, TriggerDeclaration, WorkflowDeclaration
 
 from . import schedules
 from .schedules import Declared, Spec
@@ -23,8 +27,15 @@ from .timing import BadTiming, Timing
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-def schedule_problem(workflow: WorkflowDeclaration) -> str | None:
-    """Why a workflow's schedule cannot be taken over."""
+def start_problem(workflow: WorkflowDeclaration) -> str | None:
+    """Why a workflow's schedule or trigger cannot be taken over."""
+    trigger = workflow.trigger
+    if isinstance(trigger, TriggerDeclaration) and (found := name_problem(trigger.topic)):
+        return f"“{trigger.topic}” cannot name a topic: {found}."
+    return _schedule_problem(workflow)
+
+
+def _schedule_problem(workflow: WorkflowDeclaration) -> str | None:
     said = workflow.schedule
     if not isinstance(said, ScheduleDeclaration):
         return None
@@ -53,6 +64,30 @@ async def declare_schedules(engine: Engine, request: Register) -> list[str]:
         return []
     told: list[str] = await sync_to_async(_in_thread)(schedules.declare, request.name, changed)
     return told
+
+
+async def declare_triggers(engine: Engine, request: Register) -> None:
+    """Makes the triggers of code be what this worker says."""
+    said = {each.id: each.trigger for each in request.workflows if each.trigger is not UNSET}
+    declared = {id: each for id, each in said.items() if isinstance(each, TriggerDeclaration)}
+    values = {
+        "worker": request.name,
+        "workflows": texts(each.id for each in request.workflows),
+        "without": texts(id for id, each in said.items() if each is None),
+        "ids": texts(declared),
+        "topics": texts(each.topic for each in declared.values()),
+        "batch_sizes": numbers(each.batch_size for each in declared.values()),
+        "batch_timeouts": numbers(each.batch_timeout for each in declared.values()),
+        "places": texts(each.place for each in declared.values()),
+    }
+
+    async def write() -> None:
+        async with engine.connection() as conn, conn.transaction():
+            await conn.execute(statement("forget_triggers", "workflows"), values)
+            if declared:
+                await conn.execute(statement("declare_triggers", "workflows"), values)
+
+    await engine.database.again(write)
 
 
 def _declared(workflow: WorkflowDeclaration) -> Declared:

@@ -10,14 +10,14 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Count, Q
 
 from queues.access import Sight
 from queues.engine.arrays import uuids
 from queues.engine.statements import statement
 from queues.models import Registration, Worker
 
-from .models import Schedule, Workflow
+from .models import Schedule, Trigger, Workflow
 from .schedules import timing_of
 from .timing import BadTiming, upcoming
 
@@ -76,6 +76,22 @@ def rows(found: Sequence[Schedule], now: dt.datetime, *, ticks: int = SHOWN) -> 
         )
         for schedule in found
     ]
+
+
+class Triggered(NamedTuple):
+    """A trigger, and how many events wait for their batch to be full or its time to come."""
+
+    trigger: Trigger
+    queue: str
+    waiting: int
+
+
+def triggered(sight: Sight) -> list[Triggered]:
+    """The triggers of workflows whose queues are within sight, by workflow."""
+    homes = homes_of()
+    found = Trigger.objects.annotate(waiting=Count("arrival"))
+    rows = [Triggered(each, homes.get(each.workflow, each.workflow), each.waiting) for each in found]
+    return [row for row in rows if sight.covers(row.queue)]
 
 
 def search(text: str, sight: Sight) -> list[Schedule]:

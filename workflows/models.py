@@ -120,6 +120,45 @@ class Schedule(models.Model):
         return self.name
 
 
+class Trigger(models.Model):
+    """Events on a topic start executions of a workflow. Declared by code, like the workflow."""
+
+    workflow = models.CharField(max_length=200, unique=True)
+    topic = models.CharField(max_length=200)
+    batch_size = models.PositiveIntegerField(default=1)
+    batch_timeout = models.FloatField(null=True, blank=True)  # seconds; empty: a batch waits until it is full
+    declared_by = models.CharField(max_length=200, blank=True, default="")  # worker
+    place = models.CharField(max_length=300, blank=True, default="")  # file:line
+    declared_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("workflow",)
+        indexes = (models.Index(fields=("topic",), name="trigger_by_topic"),)
+
+    def __str__(self) -> str:
+        return f"{self.topic} starts {self.workflow}"
+
+    @property
+    def is_batch(self) -> bool:
+        return self.batch_size > 1 or self.batch_timeout is not None
+
+
+class Arrival(models.Model):
+    """An event that is to start a triggered workflow. Written with the event, deleted with the start."""
+
+    # Without a constraint: a trigger may go while an event is being published; `prune_arrivals` deletes the rest.
+    trigger = models.ForeignKey(Trigger, on_delete=models.CASCADE, db_constraint=False, db_index=False)
+    event_id = models.UUIDField()
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("at", "id")
+        indexes = (models.Index(fields=("trigger", "at", "id"), name="arrival_in_order"),)
+
+    def __str__(self) -> str:
+        return str(self.event_id)
+
+
 class Tick(models.Model):
     """One time at which a schedule was due, or was run by hand, and what came of it. Never edited."""
 

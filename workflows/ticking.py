@@ -8,7 +8,6 @@ its schedule and the time of the tick, so that a tick that would come again, for
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from queues.engine.database import Connection, Database
 from queues.engine.duties import LOCK_CLASS
 from queues.engine.enqueue import HINT, Placed, insertions
 from queues.engine.statements import statement
+from queues.ids import derived
 from queues.requests import NewExecution
 
 from .models import Schedule, Tick
@@ -245,11 +245,7 @@ def tick_payload(
 
 def tick_id(schedule_id: UUID, at: dt.datetime) -> UUID:
     """The execution of this tick, whoever starts it: a UUIDv7 of the tick's time."""
-    microseconds = (at - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
-    digest = hashlib.sha256(schedule_id.bytes + microseconds.to_bytes(8, "big", signed=True)).digest()
-    head = ((microseconds // 1_000) << 16 | 0x7000 | int.from_bytes(digest[:2], "big") & 0x0FFF).to_bytes(8, "big")
-    tail = bytes((digest[2] & 0x3F | 0x80,)) + digest[3:10]
-    return UUID(bytes=head + tail)
+    return derived(at, schedule_id.bytes + at.astimezone(dt.UTC).isoformat().encode())
 
 
 # -- writing it --------------------------------------------------------------------------------------

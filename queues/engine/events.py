@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from msgspec import Raw
 
 from ..ids import uuid7
+from .database import Connection, Database
 from .statements import statement
 
 if TYPE_CHECKING:
@@ -31,6 +32,18 @@ class OtherEvent:
     id: UUID
 
 
+class Subscriber(Protocol):
+    """Whoever does something for events, too: notes it in the transaction of the event, and does it after it."""
+
+    async def note(self, conn: Connection, event_id: UUID, topic: str) -> bool:
+        """Whether there is something to do."""
+
+    def deliver_soon(self, database: Database) -> None: ...
+
+
+subscribers: list[Subscriber] = []
+
+
 async def publish(
     engine: Engine, *, topic: str, payload: Raw, id: UUID | None, actor: str
 ) -> Published | OtherEvent:
@@ -38,12 +51,15 @@ async def publish(
     have died in between."""
     event_id = id or uuid7()
     values = {"id": event_id, "topic": topic, "payload": bytes(payload).decode(), "by": actor[:200]}
-    async with engine.connection() as conn:
+    async with engine.connection() as conn, conn.transaction():
         row = await (await conn.execute(statement("publish_event"), values)).fetchone()
         created = row is not None
         if row is None:
             row = await (await conn.execute(statement("find_event"), values)).fetchone()
+        noted = [each for each in subscribers if created and await each.note(conn, event_id, topic)]
     if row is None or not (created or row[1]):
         return OtherEvent(event_id)
+    for each in noted:
+        each.deliver_soon(engine.database)
     await engine.waits.published(topic)
     return Published(event_id, row[0], created, row[1] if created else 0)

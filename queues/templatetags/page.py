@@ -128,6 +128,11 @@ def moment(at: dt.datetime | None) -> SafeString:
 
 
 @register.filter
+def seconds(length: float | None) -> str:
+    return words.duration(length)
+
+
+@register.filter
 def countdown(at: dt.datetime | None) -> SafeString:
     return fragments.countdown(at) if at else SafeString("–")
 

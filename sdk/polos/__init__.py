@@ -58,6 +58,7 @@ from ._logs import mark_log_records
 from ._polos import Polos
 from ._queue import Queue, queue
 from ._retrying import RetryPolicy
+from ._schedule import BatchEventPayload, EventPayload, SchedulePayload
 from ._step_children import ChildResult
 from ._stream import LogLine, Progress, Update
 from ._sync import SyncClient, SyncHandle
@@ -70,6 +71,7 @@ __all__ = [
     "BadLimit",
     "BadName",
     "BadSignature",
+    "BatchEventPayload",
     "ChildResult",
     "ConfigurationError",
     "Conflict",
@@ -79,6 +81,7 @@ __all__ = [
     "DuplicateWorkflow",
     "ErrorInfo",
     "Event",
+    "EventPayload",
     "Execution",
     "ExecutionCancelled",
     "ExecutionError",
@@ -105,6 +108,7 @@ __all__ = [
     "RequestRefused",
     "Retry",
     "RetryPolicy",
+    "SchedulePayload",
     "ServerUnavailable",
     "StepError",
     "StepRefused",

@@ -193,7 +193,8 @@ def _registered(workflow: Workflow[Any]) -> dict[str, Any]:
     options = {name: getattr(workflow, name) for name in ("priority", "queue_timeout", "execution_timeout")}
     return {
         "id": workflow.id, "queue": workflow.queue.name, "description": workflow.description,
-        "max_attempts": workflow.retries + 1, **{name: value for name, value in options.items() if value},
+        "max_attempts": workflow.retries + 1, "schedule": workflow.schedule, "trigger": workflow.trigger,
+        **{name: value for name, value in options.items() if value},
     }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from ._names import check_name
 from ._places import file_and_line
 from ._queue import QueueOption, read_queue_option
 from ._retrying import RetryPolicy, retries_of
+from ._schedule import ScheduleOption, read_schedule, read_trigger
 from ._seconds import timeout_of
 from ._typing import UNTYPED, Shape, result_shape, shape_or_untyped
 
@@ -46,6 +47,10 @@ class Workflow(Generic[R]):
         queue_timeout: Seconds = None,
         execution_timeout: Seconds = None,
         priority: int = 0,
+        schedule: ScheduleOption = None,
+        trigger_on_event: str | None = None,
+        batch_size: int = 1,
+        batch_timeout_seconds: Seconds = None,
         on_start: Hooks = (),
         on_end: Hooks = (),
     ) -> None:
@@ -59,6 +64,10 @@ class Workflow(Generic[R]):
         self.queue_timeout = _checked_timeout(queue_timeout, "queue_timeout", self)
         self.execution_timeout = _checked_timeout(execution_timeout, "execution_timeout", self)
         self.priority = _checked_priority(priority, self)
+        self.schedule = read_schedule(schedule, workflow_id=self.id, place=self.place)
+        self.trigger = read_trigger(
+            trigger_on_event, batch_size, batch_timeout_seconds, workflow_id=self.id, place=self.place
+        )
         self.description = _first_paragraph(description if description is not None else function.__doc__)
         self.is_async = _is_async(function, self.place)
         self._payload = _payload_parameter(function, self.id, self.place)
@@ -170,6 +179,10 @@ def workflow(
     queue_timeout: Seconds = None,
     execution_timeout: Seconds = None,
     priority: int = 0,
+    schedule: ScheduleOption = None,
+    trigger_on_event: str | None = None,
+    batch_size: int = 1,
+    batch_timeout_seconds: Seconds = None,
     on_start: Hooks = (),
     on_end: Hooks = (),
 ) -> _Decorator: ...
@@ -184,6 +197,10 @@ def workflow(
     queue_timeout: Seconds = None,
     execution_timeout: Seconds = None,
     priority: int = 0,
+    schedule: ScheduleOption = None,
+    trigger_on_event: str | None = None,
+    batch_size: int = 1,
+    batch_timeout_seconds: Seconds = None,
     on_start: Hooks = (),
     on_end: Hooks = (),
 ) -> Any:
@@ -201,6 +218,16 @@ def workflow(
     `priority` is a head start in line, in seconds. `queue_timeout` is the longest time to its first start, and
     `execution_timeout` the longest to its end, all attempts and pauses in it: what is too late fails. These three
     are the defaults of its executions; whoever starts one may say otherwise. All times are seconds or timedeltas.
+
+    `schedule` starts it by itself: a cron expression in UTC (`"0 3 * * MON-FRI"`, `"@hourly"`), or a dict with one
+    of `cron`, `every` (seconds or a timedelta) and `at` (a datetime), and with `timezone`, `payload` (without it,
+    a `SchedulePayload`), `catch_up` after an outage of the servers ("skip", "latest", "all"; `catch_up_most`) and
+    `overlap` while the execution before is not finished ("allow", "skip", "cancel" it). It is made when a worker
+    registers, and changes and goes with the code.
+
+    `trigger_on_event` starts it for each event on this topic, with an `EventPayload`. With `batch_size` or
+    `batch_timeout_seconds`, for several of them at once, with a `BatchEventPayload`: when there are so many, or
+    when the oldest has waited for so long (without a time, only when there are so many).
 
     `on_start(ctx, payload)` is called before the function, whenever that begins: in every attempt, and when it
     goes on after a wait that gave back the slot. An error in it fails the attempt.
@@ -226,6 +253,10 @@ def workflow(
                 queue_timeout=queue_timeout,
                 execution_timeout=execution_timeout,
                 priority=priority,
+                schedule=schedule,
+                trigger_on_event=trigger_on_event,
+                batch_size=batch_size,
+                batch_timeout_seconds=batch_timeout_seconds,
                 on_start=on_start,
                 on_end=on_end,
             )

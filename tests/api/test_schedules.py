@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from workflows.models import Schedule
+from workflows.models import Schedule, Trigger
 
 from .asgi_client import Client
-from .conftest import MakeKey, in_database, join
+from .conftest import MakeKey, claim, in_database, join
 
 CRON = {"workflow_id": "report", "name": "nightly", "cron": "30 2 * * *", "timezone": "Europe/Berlin"}
 
@@ -195,3 +195,41 @@ async def test_a_time_in_the_past_is_a_warning(client: Client) -> None:
     answer = await register(client, {"at": past})
     assert answer.json["warnings"] == ["The schedule of report is in the past: it does not tick."]
     assert (await register(client, {"at": past})).json["warnings"] == []
+
+
+# -- triggers --------------------------------------------------------------------------------------
+
+
+async def triggers() -> list[tuple[str, str, int, float | None]]:
+    rows = Trigger.objects.values_list("workflow", "topic", "batch_size", "batch_timeout")
+    return list(await in_database(list, rows))
+
+
+async def test_a_worker_declares_changes_and_removes_a_trigger(both: Client) -> None:
+    async def say(trigger: Any) -> Any:
+        workflow = {"id": "ship", "queue": "ships"} | ({} if trigger is ... else {"trigger": trigger})
+        body = {"id": str(uuid4()), "name": "worker-a", "workflows": [workflow]}
+        return await both.post("/api/v1/workers", body)
+
+    for _ in range(2):
+        assert (await say({"topic": "orders", "place": "ship.py:3"})).status == 200
+    assert await triggers() == [("ship", "orders", 1, None)]
+    await say({"topic": "orders", "batch_size": 10, "batch_timeout": 2.5})
+    await say(...)
+    assert await triggers() == [("ship", "orders", 10, 2.5)]
+    await say(None)
+    assert await triggers() == []
+    refused = await say({"topic": "a b"})
+    assert refused.status == 422 and "cannot name a topic" in refused.json["detail"]
+
+
+async def test_an_event_starts_the_workflow_and_the_trigger_says_so(client: Client) -> None:
+    worker = await join(client, ("ships", "ship"))
+    body = {"id": str(worker), "name": "test-worker", "workflows": [{"id": "ship", "queue": "ships"}]}
+    body["workflows"][0]["trigger"] = {"topic": "orders"}  # type: ignore[index]
+    await client.post("/api/v1/workers", body)
+    event = await client.post("/api/v1/events", {"topic": "orders", "payload": {"n": 1}})
+    (execution,) = (await claim(client, worker))["executions"]
+    assert execution["payload"]["id"] == event.json["id"]
+    (trigger,) = (await client.get("/api/v1/triggers")).json["triggers"]
+    assert (trigger["workflow_id"], trigger["topic"], trigger["waiting"]) == ("ship", "orders", 0)

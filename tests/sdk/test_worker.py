@@ -86,7 +86,10 @@ async def test_a_registration_says_what_is_declared(server: FakeServer) -> None:
     limits = {each["name"]: each.get("concurrency_limit", NOT_GIVEN) for each in body["queues"]}
     assert limits == {"api": 5, "by-name": NOT_GIVEN, "third": None}
     assert all(":" in each["place"] for each in body["queues"])
-    assert body["workflows"][0] == {"id": "first", "queue": "api", "description": "Says hello.", "max_attempts": 3}
+    assert body["workflows"][0] == {
+        "id": "first", "queue": "api", "description": "Says hello.", "max_attempts": 3, "schedule": None,
+        "trigger": None,
+    }  # fmt: skip
 
 
 async def test_a_key_that_is_refused_ends_the_worker_at_its_start(server: FakeServer) -> None:

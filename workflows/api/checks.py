@@ -17,7 +17,7 @@ from queues.problems import Invalid, NotFound, Problem, TooLarge
 from queues.rawjson import MAX_PAYLOAD_BYTES, MAX_RESULT_BYTES, all_fine, problem
 from queues.requests import ErrorInfo, Finished, NewExecution, NewWait, Register, decode_problem
 from queues.search.line import BadSearch, Search, parse, written
-from workflows.declaring import schedule_problem
+from workflows.declaring import start_problem
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
@@ -186,7 +186,7 @@ def registration_problem(request: Register) -> str | None:
         return f"The workflow {repeated} is declared twice."
     if repeated := _repeated(queue.name for queue in request.queues):
         return f"The queue {repeated} is declared twice."
-    if found := next(filter(None, map(schedule_problem, request.workflows)), None):
+    if found := next(filter(None, map(start_problem, request.workflows)), None):
         return found
     if not request.name.isprintable():
         return "A worker's name must not have control characters."

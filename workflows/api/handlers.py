@@ -41,7 +41,7 @@ from queues.requests import (
     SavedSteps,
 )
 from workflows import registry, steps
-from workflows.declaring import declare_schedules
+from workflows.declaring import declare_schedules, declare_triggers
 
 from .checks import (
     MAX_BIGINT,
@@ -240,6 +240,7 @@ async def register(principal: Principal, body: bytes) -> Reply:
     _owners.pop(request.id, None)
     warnings = await registry.declare(engine, request.workflows)
     warnings += await declare_schedules(engine, request)
+    await declare_triggers(engine, request)
     if warnings:
         registered = msgspec.structs.replace(registered, warnings=registered.warnings + warnings)
     return 200, _encode(registered)

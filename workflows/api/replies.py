@@ -295,6 +295,22 @@ class SchedulePage(Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
+class TriggerView(Struct, frozen=True, kw_only=True):
+    workflow_id: str
+    queue: str
+    topic: str
+    batch_size: int
+    batch_timeout: float | None  # seconds
+    waiting: int  # events, for their batch to be full or its time to come
+    declared_by: str
+    place: str
+    declared_at: Time
+
+
+class TriggerList(Struct, frozen=True, kw_only=True):
+    triggers: list[TriggerView]
+
+
 class NewSchedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One of `cron`, `every` (seconds) and `at`. `payload`: absent, the tick itself."""
 

@@ -66,6 +66,7 @@ from .replies import (
     ScheduleRun,
     ScheduleView,
     StepList,
+    TriggerList,
     WorkerDrain,
     WorkerList,
     WorkerView,
@@ -442,6 +443,13 @@ def accept(request: Request, name: str, reason: str = "", expected_version: int 
         actor=request.auth.actor, through=REST,
     )  # fmt: skip
     return _queue(request, name)
+
+
+@api.get("/triggers", tags=["schedules"], **described((200, TriggerList)))
+def list_triggers(request: Request) -> HttpResponse:
+    """Which workflows are started by events on which topics, as code declares it."""
+    request.auth.needs(FULL, ENQUEUE)
+    return _json(schedules.triggers(request.auth))
 
 
 # -- workers -----------------------------------------------------------------------------------------

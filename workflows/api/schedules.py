@@ -9,16 +9,26 @@ from uuid import UUID
 from django.utils import timezone
 from msgspec import UNSET, Raw
 
+from queues.access import EVERYWHERE
 from queues.keys import Principal
 from queues.models import Change
 from queues.problems import Invalid, NotFound
 from workflows import listing, schedules
-from workflows.listing import Ran, Row
+from workflows.listing import Ran, Row, Triggered
 from workflows.models import Schedule
 from workflows.schedules import Act, Spec
 
 from .checks import time_problem
-from .replies import NewSchedule, ScheduleChange, SchedulePage, SchedulePause, ScheduleView, TickView
+from .replies import (
+    NewSchedule,
+    ScheduleChange,
+    SchedulePage,
+    SchedulePause,
+    ScheduleView,
+    TickView,
+    TriggerList,
+    TriggerView,
+)
 
 
 def one(principal: Principal, schedule_id: UUID) -> ScheduleView:
@@ -100,6 +110,20 @@ def _check_reach(principal: Principal, spec: Spec) -> None:
     queue = spec.queue or listing.homes_of({spec.workflow}).get(spec.workflow, "")
     if queue and not principal.reaches(queue):
         raise NotFound(f"There is no queue named {queue} for this API key.")
+
+
+def triggers(principal: Principal) -> TriggerList:
+    found = [row for row in listing.triggered(EVERYWHERE) if principal.reaches(row.queue)]
+    return TriggerList(triggers=[_trigger(row) for row in found])
+
+
+def _trigger(row: Triggered) -> TriggerView:
+    trigger = row.trigger
+    return TriggerView(
+        workflow_id=trigger.workflow, queue=row.queue, topic=trigger.topic, batch_size=trigger.batch_size,
+        batch_timeout=trigger.batch_timeout, waiting=row.waiting, declared_by=trigger.declared_by,
+        place=trigger.place, declared_at=trigger.declared_at,
+    )  # fmt: skip
 
 
 # -- views -------------------------------------------------------------------------------------------

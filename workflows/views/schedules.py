@@ -49,6 +49,7 @@ def list_schedules(request: HttpRequest) -> HttpResponse:
         "paged": bool(after),
         "after": some[PAGE_SIZE - 1].name if len(some) > PAGE_SIZE else "",
         "filtered": bool(search),
+        "triggers": listing.triggered(sight(request.user)),
     }
     return render(request, "schedules/list.html", context)
 
