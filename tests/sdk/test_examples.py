@@ -36,7 +36,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
     return load
 
 
-@pytest.mark.parametrize("name", ["fan-out", "approval", "compensation"])
+@pytest.mark.parametrize("name", ["fan-out", "approval", "compensation", "schedules-and-events"])
 def test_it_prints_what_its_readme_says(name: str, running_server: Server) -> None:
     done = subprocess.run(
         [sys.executable, "main.py"],

@@ -19,7 +19,9 @@ async def main() -> None:
         packed = [await workflows.packed.get() for _ in ORDERS]
         print(f"{len(packed)} orders were placed, and packed one by one: {', '.join(sorted(packed))}")
         first, second = await workflows.booked.get(), await workflows.booked.get()
-        print(f"They were booked in two batches, of {len(first)} and {len(second)}: {', '.join(second)} came later")
+        print(
+            f"They were booked in two batches, of {len(first)} and {len(second)}: {', '.join(second)} came later"
+        )
         print(f"The clock has started {await workflows.looked.get()}")
 
 
@@ -29,6 +31,8 @@ if __name__ == "__main__":
     except ServerUnavailable as error:
         raise SystemExit(f"{error}. Start it first: polos-server start") from None
     except TimeoutError:
-        raise SystemExit(f"It has not happened within {PATIENCE:.0f} s: is another worker of this example running?") from None
+        raise SystemExit(
+            f"It has not happened within {PATIENCE:.0f} s: is another worker of this example running?"
+        ) from None
     except (ConfigurationError, RequestRefused) as error:
         raise SystemExit(str(error)) from None
