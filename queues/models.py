@@ -449,6 +449,28 @@ class Deadline(models.Model):
         return f"{self.execution_id} {self.kind}"
 
 
+class Deduplication(models.Model):
+    """The key of an execution of which there is to be one at a time: see `engine/dedup.py`."""
+
+    execution_id = models.UUIDField(primary_key=True, editable=False)
+    queue = models.ForeignKey(Queue, on_delete=models.CASCADE, db_constraint=False, db_index=False)
+    workflow = models.CharField(max_length=200)
+    key = models.CharField(max_length=200)
+    holds = models.BooleanField()  # of those with the same key the last one; the others are final, or stopping
+    after = models.UUIDField(null=True, blank=True)  # it waits until this execution has stopped
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("queue", "workflow", "key"), name="deduplication_holder", condition=Q(holds=True)
+            ),
+        )
+        indexes = (models.Index(fields=("after",), name="deduplication_after", condition=Q(after__isnull=False)),)
+
+    def __str__(self) -> str:
+        return f"{self.workflow} {self.key}"
+
+
 class Holding(models.Model):
     """An earlier claim of an execution: what held which slot, from when to when, and how it ended."""
 

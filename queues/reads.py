@@ -22,6 +22,7 @@ from .models import (
     Change,
     Deadline,
     Declaration,
+    Deduplication,
     Execution,
     Holding,
     Queue,
@@ -234,6 +235,10 @@ def attempts(execution: Any) -> list[Attempt]:
 def deadlines(execution: Execution) -> list[Deadline]:
     """When it has to have started, and to have finished, as far as it has timeouts."""
     return list(Deadline.objects.filter(execution_id=execution.id).order_by("-kind"))
+
+
+def deduplication(execution: Execution) -> Deduplication | None:
+    return Deduplication.objects.filter(execution_id=execution.id).first()
 
 
 def steps(execution: Execution) -> list[Any]:

@@ -53,6 +53,20 @@ class Parent(_Request, frozen=True, kw_only=True):
     token: UUID
 
 
+class Deduplication(_Request, frozen=True, kw_only=True):
+    """One at a time: what happens when an execution of the workflow on the queue has this key and is not final.
+
+    skip: nothing is added. replace: one that has not started gets the new payload, else as skip. cancel_old: it is
+    cancelled, and the new one starts when it has stopped. debounce: one that has not started gets the new payload,
+    and its start is pushed back; else a new one is added, which starts after `seconds`.
+    """
+
+    key: Key
+    policy: Literal["skip", "replace", "cancel_old", "debounce"] = "skip"
+    seconds: Timeout | None = None  # debounce: how long it has to be quiet before it starts
+    longest: Timeout | None = None  # debounce: it is not pushed back further than this after the first one
+
+
 class NewExecution(_Request, frozen=True, kw_only=True):
     workflow_id: Name
     payload: Raw = field(default_factory=_null)
@@ -67,6 +81,7 @@ class NewExecution(_Request, frozen=True, kw_only=True):
     # Counted from when it may start. Default: the workflow's; null = none, whatever the workflow says.
     queue_timeout: Timeout | UnsetType | None = UNSET  # to its first start, else it fails
     execution_timeout: Timeout | UnsetType | None = UNSET  # to its end, all attempts and pauses in it
+    deduplication: Deduplication | None = None
     parent: Parent | None = None
 
 

@@ -3,7 +3,8 @@
 sweep      workers without a lease are lost, what they held goes back to its place
 tick       what is due becomes queued, and waits whose time has come end; waits that nobody ended are found; what
            nobody registered for goes to the workers of its workflow; overrides and pauses that have an end, end
-deadlines  what has waited or run for longer than it may fails, or is asked to stop
+deadlines  what has waited or run for longer than it may fails, or is asked to stop; what takes the place of
+           another one with its deduplication key starts once that has stopped
 prune      finished executions, events, and workers that are gone, are deleted after the retention time
 others     what other parts of the server do in the background
 """
@@ -11,6 +12,7 @@ others     what other parts of the server do in the background
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -32,6 +34,7 @@ MOST_PRUNED = 1_000
 PRUNE_SECONDS = 60.0
 LOCK_CLASS = 7106  # advisory locks of the duties
 TICK, DEADLINES = 1, 5  # 2 is for circles of waits, 3 and 4 are for schedules
+FOLLOW_SECONDS = 0.1  # how often one looks whether those have stopped for which others wait
 MOST_OVER = 1_000  # deadlines that one look ends
 
 log = logging.getLogger(__name__)
@@ -60,6 +63,7 @@ class Duties:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.hurry = asyncio.Event()  # an execution waits for another one to stop
         self._unserved_from = 0.0  # monotonic time from which pairs that nobody serves are looked for again
         self.swept_at = 0.0  # monotonic time of the last sweep that worked, for the metrics
 
@@ -120,14 +124,28 @@ class Duties:
         engine = self._engine
         async with engine.database.connection() as conn:
             row = await (await conn.execute(statement("next_deadline"))).fetchone()
-        left = 1.0 if row is None or row[0] is None else float(row[0])
-        if left > 0:
-            await asyncio.sleep(min(1.0, max(0.05, left)))
+            left, following = row or (None, False)
+            started = await self._start_followers(conn) if following else []
+        if started:
+            engine.queued(set(started))
+        if left is None or left > 0:
+            await self._rest(1.0 if left is None else left, FOLLOW_SECONDS if following else 1.0)
             return
         ended, stopping, full = await engine.database.again(self._end_what_is_over)
         engine.taken_back(ended)
         await engine.ask_to_stop(stopping)
         await asyncio.sleep(0 if full else 0.05)  # what was locked is looked at again
+
+    async def _start_followers(self, conn: Connection) -> list[Pair]:
+        rows = await (await conn.execute(statement("start_followers"), {"most": MOST_DUE})).fetchall()
+        return [(row[0], row[1]) for row in rows]
+
+    async def _rest(self, seconds: float, most: float) -> None:
+        """Until the next deadline, or until something is to be looked at sooner."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(most, max(0.05, seconds))):
+                await self.hurry.wait()
+        self.hurry.clear()
 
     async def _end_what_is_over(self) -> tuple[list[Row], set[UUID], bool]:
         """What failed for its deadline (execution, queue, status, parent), the workers that are to stop something,

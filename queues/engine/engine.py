@@ -20,6 +20,7 @@ from ..requests import Accepted, Beat, Exchange, Exchanged, Heartbeat, NewExecut
 from .arrays import numbers, texts, uuids
 from .board import Board, Member
 from .database import Connection, Database, Row
+from .dedup import Settled
 from .duties import Duties
 from .enqueue import Conflict, Enqueuer
 from .errors import EngineUnavailable, WorkerGone
@@ -89,8 +90,9 @@ class Engine:
             on_commit=self._committed, on_unheard=self._given_up, on_stale=self._stale, on_woken=self.queued,
         )  # fmt: skip
         self.enqueuer = Enqueuer(
-            self.database, default_limit=config.default_limit, desk=self.desk, on_enqueued=self._enqueued
-        )
+            self.database, default_limit=config.default_limit, desk=self.desk, on_enqueued=self._enqueued,
+            on_settled=self._settled,
+        )  # fmt: skip
         self.registrar = Registrar(
             self.database, self.enqueuer, lease=config.lease, heartbeat=config.heartbeat, poll=config.poll
         )
@@ -150,7 +152,7 @@ class Engine:
 
     async def enqueue(self, items: Sequence[NewExecution], *, actor: str = "") -> list[Accepted | Conflict]:
         """Accepts executions; answers come after the commit, in order. `queue_name` is filled in by the caller."""
-        answers = await self.enqueuer.enqueue(items)
+        answers = await self.enqueuer.enqueue(items, actor=actor)
         self.stats.enqueued += len([each for each in answers if type(each) is Accepted and each.created])
         return answers
 
@@ -208,6 +210,13 @@ class Engine:
             self._changed({queue_id for queue_id, _ in pairs})
         else:
             self.queued(pairs)
+
+    def _settled(self, settled: Settled) -> None:
+        """Deduplication cancelled some, or has some wait until another one has stopped."""
+        if settled.ended:
+            self.taken_back(settled.ended)
+        if settled.following:
+            self.duties.hurry.set()
 
     def queued(self, pairs: set[tuple[int, str]]) -> None:
         """These have something that may start: enqueued just now, or due."""

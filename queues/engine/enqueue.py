@@ -14,7 +14,8 @@ import dataclasses
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from functools import partial
 from itertools import chain, islice
 from operator import attrgetter
 from typing import NamedTuple, Protocol
@@ -26,10 +27,11 @@ from psycopg.errors import UniqueViolation
 from .. import words
 from ..ids import uuid7
 from ..models import Status
-from ..requests import Accepted, NewExecution
+from ..requests import Accepted, Deduplication, NewExecution
 from .arrays import numbers, of_few, quoted, raws, texts, uuids
 from .combiner import Combiner
 from .database import Connection, Database, Row
+from .dedup import Decision, Keyed, Settled, rounds, settle, take, to_be_added
 from .errors import EngineUnavailable
 from .flight import Flight
 from .statements import statement
@@ -103,11 +105,14 @@ class _Batch(NamedTuple):
 
 
 _Timeout = float | UnsetType | None
-_Asked = tuple[str | None, str, int | UnsetType | None, int | None, int | None, _Timeout, _Timeout]
+_Asked = tuple[
+    str | None, str, int | UnsetType | None, int | None, int | None, _Timeout, _Timeout, Deduplication | None
+]
 _asked: Callable[[NewExecution], _Asked] = attrgetter(
     "queue_name", "workflow_id", "queue_concurrency_limit", "priority", "max_attempts", "queue_timeout",
-    "execution_timeout",
+    "execution_timeout", "deduplication",
 )  # fmt: skip
+_Add = Callable[[_Batch], Awaitable[list[Accepted | Conflict]]]
 _particulars: Callable[[NewExecution], tuple[object, ...]] = attrgetter(
     "idempotency_key", "parent", "run_at", "delay"
 )
@@ -166,11 +171,13 @@ class Enqueuer:
         default_limit: int | None,
         desk: Desk,
         on_enqueued: Callable[[set[tuple[int, str]], bool], None],
+        on_settled: Callable[[Settled], None],
     ) -> None:
         self._database = database
         self._desk = desk
         self.default_limit = default_limit
         self._on_enqueued = on_enqueued
+        self._on_settled = on_settled
         self._queues: dict[str, KnownQueue] = {}
         self._timed: set[int] = set()  # queues that are marked as such
         self.names: dict[int, str] = {}
@@ -179,7 +186,7 @@ class Enqueuer:
             self._insert, max_batch=2_000, weight=lambda batch: len(batch.ids)
         )
 
-    async def enqueue(self, requests: Sequence[NewExecution]) -> list[Accepted | Conflict]:
+    async def enqueue(self, requests: Sequence[NewExecution], *, actor: str) -> list[Accepted | Conflict]:
         """One answer per request, in their order."""
         asked = list(map(_asked, requests))
         different = dict.fromkeys(asked)
@@ -187,11 +194,14 @@ class Enqueuer:
         kinds = {each: self._kind(each, created) for each in different}
         await self._mark_timed(kinds.values())
         batch = _Batch(requests, [r.id or uuid7() for r in requests], list(map(kinds.__getitem__, asked)))
+        add = self._enqueue_all
+        if any(each[-1] is not None for each in different):
+            add = partial(self._enqueue_some_keyed, actor=actor)
         if self.draining and not self.draining.isdisjoint(kind.queue.id for kind in kinds.values()):
-            return await self._enqueue_some(batch)
-        return await self._enqueue_all(batch)
+            return await self._enqueue_some(batch, add)
+        return await add(batch)
 
-    async def _enqueue_some(self, batch: _Batch) -> list[Accepted | Conflict]:
+    async def _enqueue_some(self, batch: _Batch, add: _Add) -> list[Accepted | Conflict]:
         """A queue that drains takes children of what runs, and tells what it took before; the rest is refused."""
         stays = [
             n
@@ -200,21 +210,20 @@ class Enqueuer:
         ]
         goes = sorted(set(range(len(batch.ids))).difference(stays))
         if not stays:
-            return await self._enqueue_all(batch)
-        answers = dict(zip(goes, await self._enqueue_all(batch.pick(goes)), strict=True))
+            return await add(batch)
+        answers = dict(zip(goes, await add(batch.pick(goes)), strict=True))
         for n, known in zip(stays, await self._known(batch.pick(stays)), strict=True):
             answers[n] = _refused(batch.ids[n], batch.kinds[n].queue.name) if known is None else known
         return [answers[n] for n in range(len(batch.ids))]
 
     async def _enqueue_all(self, batch: _Batch) -> list[Accepted | Conflict]:
-        requests = batch.requests
         answers: list[Accepted | Conflict] = []
-        for start in range(0, len(requests), 1_000):
+        for start in range(0, len(batch.ids), 1_000):
             answers += await self._inserts.submit(batch.cut(start, start + 1_000))
         return answers
 
     def _kind(self, asked: _Asked, created: set[str]) -> _Kind:
-        queue_name, workflow, limit, priority, max_attempts, queue_timeout, execution_timeout = asked
+        queue_name, workflow, limit, priority, max_attempts, queue_timeout, execution_timeout, _ = asked
         queue = self._queues[queue_name or workflow]
         notes = []
         if limit is not UNSET and queue.name not in created and limit != queue.declared_limit:
@@ -322,10 +331,7 @@ class Enqueuer:
         """The rows inserted, and whether the workers that wait for them were served in the same commit."""
 
         def add(flight: Flight) -> int:
-            if any(request.parent for request in batch.requests):
-                number = flight.add(statement("enqueue_children"), _values(batch) | _parents(batch))
-            else:
-                number = flight.add(statement("enqueue"), _values(batch))
+            number = flight.add(*_insertion(batch))
             if timed:
                 flight.add(statement("add_deadlines"), _deadlines(batch))
             return number
@@ -370,13 +376,83 @@ class Enqueuer:
     async def _known(self, batch: _Batch) -> list[Accepted | Conflict | None]:
         """What is said of those that are there already; None of the others."""
         async with self._database.connection() as conn:
-            cursor = await conn.execute(
-                statement("enqueue_known"),
-                _shared_values(batch)
-                | {"ids": uuids(batch.ids), "keys": texts(r.idempotency_key for r in batch.requests)},
-            )
-            found = {row[0] - 1: row for row in await cursor.fetchall()}
-        return [_answer_known(id, found.get(n)) for n, id in enumerate(batch.ids)]
+            found = await _find_known(conn, batch)
+        return [_answer_known(id, found[n]) if n in found else None for n, id in enumerate(batch.ids)]
+
+    # -- with deduplication keys -------------------------------------------------------------------
+
+    async def _enqueue_some_keyed(self, batch: _Batch, actor: str) -> list[Accepted | Conflict]:
+        """Those with a key apart from the others, and of each key one after the other."""
+        items = {
+            n: Keyed(batch.ids[n], batch.kinds[n].queue.id, request, request.deduplication)
+            for n, request in enumerate(batch.requests)
+            if request.deduplication is not None
+        }
+        plain = [n for n in range(len(batch.ids)) if n not in items]
+        answers: dict[int, Accepted | Conflict] = {}
+        answers.update(zip(plain, await self._enqueue_all(batch.pick(plain)), strict=True))
+        for which in rounds(items):
+            own = [items[n] for n in which]
+            answers.update(zip(which, await self._enqueue_keyed(batch.pick(which), own, actor), strict=True))
+        return [answers[n] for n in range(len(batch.ids))]
+
+    async def _enqueue_keyed(self, batch: _Batch, items: list[Keyed], by: str) -> list[Accepted | Conflict]:
+        outcome = await self._database.again(lambda: self._decide_keyed(batch, items, by))
+        if outcome.added:
+            kinds = [kind for id, kind in zip(batch.ids, batch.kinds, strict=True) if id in outcome.added]
+            self._on_enqueued({(kind.queue.id, kind.workflow) for kind in kinds}, False)
+        self._on_settled(outcome.settled)
+        others = [n for n, id in enumerate(batch.ids) if id not in outcome.answers]
+        known = await self._known(batch.pick(others)) if others else []
+        for n, answer in zip(others, known, strict=True):
+            outcome.answers[batch.ids[n]] = answer or _orphaned(batch.ids[n])
+        return [outcome.answers[id] for id in batch.ids]
+
+    async def _decide_keyed(self, batch: _Batch, items: list[Keyed], by: str) -> _Outcome:
+        """One transaction: who has the keys, what is added, what becomes of those that were there."""
+        outcome = _Outcome({}, {}, Settled([], set()))
+        async with self._database.connection() as conn, conn.transaction():
+            known = await _find_known(conn, batch)
+            for n, row in known.items():
+                outcome.answers[batch.ids[n]] = _answer_repeat(batch.ids[n], batch.kinds[n], row)
+            fresh = [n for n in range(len(items)) if n not in known]
+            if not fresh:
+                return outcome
+            own = [items[n] for n in fresh]
+            decisions = await take(conn, own)
+            adding = [n for n, each in zip(fresh, decisions, strict=True) if each.act in ("add", "cancel")]
+            outcome.added = await _add(conn, batch, {n: to_be_added(items[n]) for n in adding})
+            outcome.settled = await settle(conn, own, decisions, added=outcome.added, by=by)
+        for n, decision in zip(fresh, decisions, strict=True):
+            if (answer := _answer_keyed(batch.ids[n], batch.kinds[n], decision, outcome)) is not None:
+                outcome.answers[batch.ids[n]] = answer
+        return outcome
+
+
+@dataclasses.dataclass(slots=True)
+class _Outcome:
+    """Of a transaction for executions with keys. Those without an answer could not be added."""
+
+    answers: dict[UUID, Accepted | Conflict]
+    added: dict[UUID, Row]  # id, status, time
+    settled: Settled
+
+
+async def _add(conn: Connection, batch: _Batch, requests: dict[int, NewExecution]) -> dict[UUID, Row]:
+    if not requests:
+        return {}
+    adding = batch.pick(requests)._replace(requests=list(requests.values()))
+    rows = await (await conn.execute(*_insertion(adding))).fetchall()
+    if any(kind.timeouts for kind in adding.kinds):
+        await conn.execute(statement("add_deadlines"), _deadlines(adding))
+    return {row[0]: row for row in rows}
+
+
+async def _find_known(conn: Connection, batch: _Batch) -> dict[int, Row]:
+    """What is there already under the ids and idempotency keys of a batch, by its number there."""
+    values = {"ids": uuids(batch.ids), "keys": texts(r.idempotency_key for r in batch.requests)}
+    cursor = await conn.execute(statement("enqueue_known"), _shared_values(batch) | values)
+    return {row[0] - 1: row for row in await cursor.fetchall()}
 
 
 def _joined(batches: Sequence[_Batch]) -> _Batch:
@@ -390,6 +466,13 @@ def _first_of_each(batch: _Batch) -> _Batch:
     for n, id in enumerate(batch.ids):
         first.setdefault(id, n)
     return batch if len(first) == len(batch.ids) else batch.pick(first.values())
+
+
+def _insertion(batch: _Batch) -> tuple[str, dict[str, str]]:
+    """The statement that inserts what has any particulars, and its values."""
+    if any(request.parent for request in batch.requests):
+        return statement("enqueue_children"), _values(batch) | _parents(batch)
+    return statement("enqueue"), _values(batch)
 
 
 def _values(batch: _Batch) -> dict[str, str]:
@@ -452,9 +535,7 @@ def _refused(id: UUID, queue: str) -> Draining:
     return Draining(id, said, queue)
 
 
-def _answer_known(id: UUID, row: Row | None) -> Accepted | Conflict | None:
-    if row is None:
-        return None
+def _answer_known(id: UUID, row: Row) -> Accepted | Conflict:
     _, found_id, workflow, queue, status, enqueued_at, same = row
     if not same:
         named = "id" if found_id == id else "idempotency key"
@@ -464,6 +545,29 @@ def _answer_known(id: UUID, row: Row | None) -> Accepted | Conflict | None:
     return Accepted(
         id=found_id, workflow_id=workflow, queue=queue, status=status, created=False, enqueued_at=enqueued_at
     )
+
+
+def _answer_repeat(id: UUID, kind: _Kind, row: Row) -> Accepted | Conflict:
+    """The id counts, whatever the payload: it may have been replaced since."""
+    n, found_id, workflow, queue, status, enqueued_at, same = row
+    same = same or (found_id == id and (workflow, queue) == (kind.workflow, kind.queue.name))
+    return _answer_known(id, (n, found_id, workflow, queue, status, enqueued_at, same))
+
+
+def _answer_keyed(id: UUID, kind: _Kind, decision: Decision, outcome: _Outcome) -> Accepted | None:
+    if id in outcome.added:
+        _, status, enqueued_at = outcome.added[id]
+        status = Status.WAITING.value if id in outcome.settled.following else status
+        return _accepted(id, kind, status, enqueued_at)
+    if decision.act in ("add", "cancel") or decision.holder is None:
+        return None
+    holder, notes = decision.holder, list(kind.notes)
+    if decision.note:
+        notes.append(decision.note)
+    return Accepted(
+        id=holder.id, workflow_id=kind.workflow, queue=kind.queue.name, status=holder.status, created=False,
+        enqueued_at=holder.enqueued_at, notes=notes,
+    )  # fmt: skip
 
 
 def _forget(future: asyncio.Future[list[Row]]) -> None:

@@ -100,13 +100,34 @@ def _cancel_many(ids: list[UUID], by: str) -> int:
 def retry_execution(execution_id: UUID, *, actor: str, through: Change.Through) -> RetryOutcome:
     """A failed or cancelled execution is queued again, in a new place, with one more try.
 
-    Raises `ExecutionNotFound`, or `NotPossible` when it is not failed or cancelled.
+    Raises `ExecutionNotFound`, or `NotPossible` when it is not failed or cancelled, or when another one has its
+    deduplication key by now.
     """
-    row = _run("retry", {"id": execution_id})
-    if row is None:
-        status = _status(execution_id)
-        raise NotPossible(f"Only a failed or cancelled execution can be retried; this one is {status}.")
+    with transaction.atomic():
+        _take_key_back(execution_id)
+        row = _run("retry", {"id": execution_id})
+        if row is None:
+            status = _status(execution_id)
+            raise NotPossible(f"Only a failed or cancelled execution can be retried; this one is {status}.")
     return RetryOutcome(execution_id, row[0])
+
+
+def _take_key_back(execution_id: UUID) -> None:
+    """Before the execution is locked: whoever enqueues locks in this order."""
+    values = {"id": execution_id}
+    with connection.cursor() as cursor:
+        cursor.execute(statement("lock_key"), values)
+        row = cursor.fetchone()
+        if row is None or row[1] == execution_id:
+            return
+        key, holder, status = row
+        if status is not None:
+            raise NotPossible(
+                f"One at a time: {holder} has the deduplication key {key} now, and is {status}. "
+                "Cancel that one, or wait until it has ended."
+            )
+        cursor.execute(statement("hand_over_keys"), {"ids": uuids([holder])})
+        cursor.execute(statement("take_key_back"), values)
 
 
 def answer_wait(execution_id: UUID, *, key: str, data: Raw, actor: str, through: Change.Through) -> None:

@@ -1,5 +1,5 @@
--- Deletes executions of a queue that finished long ago, with their holdings, waits and deadlines, a bounded number at
--- a time.
+-- Deletes executions of a queue that finished long ago, with their holdings, waits, deadlines and keys, a bounded
+-- number at a time.
 -- Locks: the deleted rows, skipping locked ones.
 with gone as (
     delete from queues_execution
@@ -20,5 +20,8 @@ waits as (
 ),
 deadlines as (
     delete from queues_deadline d using gone g where d.execution_id = g.id
+),
+keys as (
+    delete from queues_deduplication k using gone g where k.execution_id = g.id
 )
 select id from gone

@@ -51,6 +51,7 @@ def told_about(request: HttpRequest, execution: Any, queue: str) -> dict[str, An
         "log": log,
         "progress": log.progress,
         "deadlines": reads.deadlines(execution),
+        "deduplication": reads.deduplication(execution),
         "steps": reads.steps(execution),
         "family": details.family(execution, sight(request.user)),
         "again": [

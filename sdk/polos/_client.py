@@ -87,6 +87,13 @@ class PolosClient:
         after `queue_timeout` (reason `queue_timeout` in its error), and is stopped and fails when it has not ended
         after `execution_timeout`, with all its attempts and pauses (reason `execution_timeout`). Where these are
         not given, the workflow's own count; None is no timeout.
+
+        With a `dedup_key` there is one execution of the workflow on the queue with this key at a time. While one
+        is there and not final, `dedup_policy` says what happens: "skip" starts nothing, "replace" gives the
+        payload to the one that is there unless that has started, and either returns its handle (`created` is
+        False); "cancel_old" cancels it and starts a new one when it has stopped. With `debounce` (seconds) it
+        starts when nobody has asked for so long, with the last payload, but at the latest `debounce_longest` after
+        the first; once it has started, the next one is another.
         """
         return await self.start(Invocation(workflow=workflow, payload=payload, **options))
 

@@ -190,7 +190,8 @@ class Inline:
     def _pause_before(self, body: dict[str, Any]) -> float:
         if "run_at" in body:
             return max(0.0, dt.datetime.fromisoformat(body["run_at"]).timestamp() - self.staged.clock.now())
-        return float(body.get("delay", 0.0))
+        asked = body.get("deduplication") or {}
+        return float(body.get("delay") or asked.get("seconds") or 0.0)
 
     def _claim(self, stored: Stored) -> dict[str, Any]:
         finished = {key: step["result"] for key, step in stored.steps.items() if not step["error"]}
@@ -243,7 +244,7 @@ class Inline:
             case ("POST", ["steps"]):
                 return {"steps": [self._save(step) for step in body["steps"]]}
             case ("POST", ["executions"]):
-                return self._accept(body)
+                return await self._accept_one(body)
             case ("POST", ["executions", "batch"]):
                 return {"executions": [self._accept(each) for each in body["executions"]]}
             case ("POST", ["executions", "results"]):
@@ -274,6 +275,31 @@ class Inline:
             answer["outcome"] = "stale"
         return answer
 
+    async def _accept_one(self, body: dict[str, Any]) -> dict[str, Any]:
+        """With a deduplication key as the server does, but that repeats do not push the start back."""
+        asked = body.get("deduplication") or {}
+        old = self._with_key(body, asked["key"]) if asked and body["id"] not in self.executions else None
+        if old is None:
+            return self._accept(body)
+        if asked["policy"] == "cancel_old":
+            await self._cancel(old.id)
+            return self._accept(body)
+        if asked["policy"] == "debounce" and old.attempt:
+            return self._accept(body)
+        if asked["policy"] != "skip" and not old.attempt:
+            old.body["payload"] = body.get("payload")
+        return self._accept(old.body)
+
+    def _with_key(self, body: dict[str, Any], key: str) -> Stored | None:
+        """The last one that has this key, unless it is final."""
+        found = [
+            each
+            for each in self.executions.values()
+            if (each.body["workflow_id"], each.queue) == (body["workflow_id"], Stored(body).queue)
+            and (each.body.get("deduplication") or {}).get("key") == key
+        ]
+        return found[-1] if found and found[-1].status not in FINAL else None
+
     def _accept(self, body: dict[str, Any]) -> dict[str, Any]:
         known = self.executions.get(body["id"])
         stored = known or self._begin(body, children=self.staged.children)[0]
@@ -301,6 +327,8 @@ class Inline:
         if stored.task is not None and stored.status not in FINAL:
             stored.task.cancel()
             await asyncio.wait((stored.task,))
+            if stored.status not in FINAL:  # it had not begun
+                stored.status = "cancelled"
         return await self._state(id)
 
     def _find(self, id: str) -> Stored:

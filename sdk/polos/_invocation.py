@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from ._errors import DefinitionError
 from ._json import decode, encode, encode_each
@@ -17,6 +17,7 @@ from ._typing import UNTYPED, Shape
 from ._workflow import Workflow
 
 Pair = tuple[Workflow[Any] | str, Any]
+DedupPolicy = Literal["skip", "replace", "cancel_old"]
 
 
 class ChildOptions(TypedDict, total=False):
@@ -29,6 +30,10 @@ class ChildOptions(TypedDict, total=False):
     run_at: dt.datetime | None
     queue_timeout: MaybeSeconds
     execution_timeout: MaybeSeconds
+    dedup_key: str | None
+    dedup_policy: DedupPolicy
+    debounce: float | dt.timedelta | None
+    debounce_longest: float | dt.timedelta | None
 
 
 class InvokeOptions(ChildOptions, total=False):
@@ -51,6 +56,10 @@ class Invocation:
     run_at: dt.datetime | None = None
     queue_timeout: MaybeSeconds = NOT_GIVEN
     execution_timeout: MaybeSeconds = NOT_GIVEN
+    dedup_key: str | None = None
+    dedup_policy: DedupPolicy = "skip"
+    debounce: float | dt.timedelta | None = None
+    debounce_longest: float | dt.timedelta | None = None
 
 
 def execution_body(item: Invocation, id: str, parent: dict[str, str] | None = None) -> str:
@@ -110,8 +119,9 @@ def _opening_of(item: Invocation, known: dict[Any, str]) -> str:
 
 
 _common: Callable[[Invocation], tuple[Any, ...]] = attrgetter(
-    "queue_name", "queue_concurrency_limit", "priority", "delay", "run_at", "queue_timeout", "execution_timeout"
-)
+    "queue_name", "queue_concurrency_limit", "priority", "delay", "run_at", "queue_timeout", "execution_timeout",
+    "dedup_key", "dedup_policy", "debounce", "debounce_longest",
+)  # fmt: skip
 
 
 def _opening(item: Invocation, kind: Any, known: dict[Any, str]) -> str:
@@ -132,7 +142,7 @@ def _options(item: Invocation) -> dict[str, Any]:
     priority = _own(item, "priority", None)
     if priority is not None:
         fields["priority"] = priority
-    return fields | _start_fields(item) | _timeout_fields(item)
+    return fields | _start_fields(item) | _timeout_fields(item) | _dedup_fields(item)
 
 
 def _own(item: Invocation, name: str, nothing: Any) -> Any:
@@ -160,6 +170,27 @@ def _timeout_fields(item: Invocation) -> dict[str, Any]:
         for name, value in found.items()
         if value is not NOT_GIVEN
     }
+
+
+def _dedup_fields(item: Invocation) -> dict[str, Any]:
+    if item.dedup_key is None:
+        if item.dedup_policy != "skip" or item.debounce is not None or item.debounce_longest is not None:
+            raise DefinitionError("dedup_policy and debounce are about a dedup_key: give one")
+        return {}
+    if item.debounce is None:
+        if item.debounce_longest is not None:
+            raise DefinitionError("debounce_longest is about debounce: give both")
+        return {"deduplication": {"key": item.dedup_key, "policy": item.dedup_policy}}
+    if item.dedup_policy != "skip":
+        raise DefinitionError("Give dedup_policy or debounce, not both")
+    asked = {
+        "key": item.dedup_key,
+        "policy": "debounce",
+        "seconds": _checked(timeout_of, item.debounce, "debounce"),
+    }
+    if item.debounce_longest is not None:
+        asked["longest"] = _checked(timeout_of, item.debounce_longest, "debounce_longest")
+    return {"deduplication": asked}
 
 
 def _checked(check: Callable[..., float], value: object, what: str) -> float:

@@ -96,6 +96,8 @@ class ChildSteps(StepBase):
     ) -> Coroutine[Any, Any, ExecutionHandle[Any]]:
         """Starts a child execution and goes on. A later attempt gets the same child. Options as for `invoke`.
 
+        With a `dedup_key` it may be one that was there already, and is no child of this execution.
+
         Waiting for the `result()` of its handle gives back slot and worker, and is a step too.
         """
         item = Invocation(workflow=workflow, payload=payload, **options)
@@ -181,8 +183,8 @@ class ChildSteps(StepBase):
         except Exception as error:
             await self._save_error(key, started, error)
             raise
-        kept = encode({"id": child, "workflow_id": handle.workflow_id, "queue": handle.queue}, "A child")
-        await self._save(key, started, result=kept, child=child)
+        kept = encode({"id": handle.id, "workflow_id": handle.workflow_id, "queue": handle.queue}, "A child")
+        await self._save(key, started, result=kept, child=handle.id)
         return handle
 
     async def _batch_invoke(
@@ -190,6 +192,8 @@ class ChildSteps(StepBase):
     ) -> list[ExecutionHandle[Any]]:
         if len(items) > MOST_CHILDREN:
             raise StepError(f"Step {key!r} starts {len(items):,} children; the most is {MOST_CHILDREN:,}")
+        if any(isinstance(item, Invocation) and item.dedup_key is not None for item in items):
+            raise StepError(f"Step {key!r} starts children with a dedup_key, which only invoke can, one by one")
         ids = child_ids(self._run.id, key, len(items))
         if await self._is_stored(key, place):
             kinds = self._stored_children(key, items)
@@ -214,8 +218,11 @@ class ChildSteps(StepBase):
                 self._finals.add_older([child])
                 return self._handle(key, child, workflow_id, queue, item)
             if not new.created:
-                self._finals.add_older([child])
-            return self._handle(key, child, new.workflow_id, new.queue, item, created=new.created, notes=new.notes)
+                self._finals.add_older([new.id])
+            # With a dedup_key it may be another one, which was there already.
+            return self._handle(
+                key, new.id, new.workflow_id, new.queue, item, created=new.created, notes=new.notes
+            )
 
     async def _start_children(
         self, key: str, items: list[Invocation | Pair], ids: list[str]

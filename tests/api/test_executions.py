@@ -10,8 +10,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from queues.engine import Engine
+
 from .asgi_client import Client
-from .conftest import claim, in_database, join
+from .conftest import MakeKey, claim, in_database, join
 
 
 async def test_an_execution_is_accepted_once(both: Client) -> None:
@@ -264,3 +266,65 @@ async def test_a_reason_is_kept_with_its_error(client: Client) -> None:
     result = {"id": made.json["id"], "token": given["token"], "outcome": "failed", "error": error}
     await client.post(f"/api/v1/workers/{worker}/exchange", {"results": [result]})
     assert (await client.get(f"/api/v1/executions/{made.json['id']}")).json["error"] == error
+
+
+# -- deduplication -----------------------------------------------------------------------------------
+
+
+async def test_one_at_a_time_is_asked_for_by_a_key(both: Client) -> None:
+    once = {"workflow_id": "sync", "payload": 1, "deduplication": {"key": "customer-7"}}
+    first = await both.post("/api/v1/executions", once)
+    again = await both.post("/api/v1/executions", once | {"payload": 2})
+    assert (first.status, again.status) == (201, 200)
+    assert (again.json["id"], again.json["created"]) == (first.json["id"], False)
+    newest = once | {"payload": 3, "deduplication": {"key": "customer-7", "policy": "cancel_old"}}
+    batch = await both.post("/api/v1/executions/batch", {"executions": [once, newest, {"workflow_id": "sync"}]})
+    assert [item["created"] for item in batch.json["executions"]] == [False, True, True]
+    assert (await both.get(f"/api/v1/executions/{first.json['id']}")).json["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"key": ""}, "length >= 1"),
+        ({"policy": "skip"}, "key"),
+        ({"key": "k", "policy": "latest"}, "latest"),
+        ({"key": "k", "seconds": 1}, "for its policy debounce"),
+        ({"key": "k", "policy": "debounce"}, "needs seconds"),
+        ({"key": "k", "policy": "debounce", "seconds": 5, "longest": 4}, "less than its seconds"),
+        ({"key": "a\0b"}, "U+0000"),
+    ],
+)
+async def test_a_deduplication_that_cannot_be_is_refused(both: Client, asked: dict[str, Any], words: str) -> None:
+    item = {"workflow_id": "w", "deduplication": asked}
+    answer = await both.post("/api/v1/executions", item)
+    assert answer.status == 422 and words in answer.json["detail"], answer.json
+    answer = await both.post("/api/v1/executions/batch", {"executions": [{"workflow_id": "w"}, item]})
+    assert answer.status == 422
+
+
+async def test_a_debounce_says_itself_when_it_starts(both: Client) -> None:
+    asked = {"key": "k", "policy": "debounce", "seconds": 60}
+    answer = await both.post("/api/v1/executions", {"workflow_id": "w", "delay": 5, "deduplication": asked})
+    assert answer.status == 422 and "no delay" in answer.json["detail"]
+    made = await both.post("/api/v1/executions", {"workflow_id": "w", "deduplication": asked})
+    assert (made.status, made.json["status"]) == (201, "scheduled")
+
+
+async def test_a_retry_is_refused_while_another_one_has_its_key(client: Client) -> None:
+    once = {"workflow_id": "sync", "deduplication": {"key": "k"}}
+    first = (await client.post("/api/v1/executions", once)).json["id"]
+    await client.post(f"/api/v1/executions/{first}/cancellation", {})
+    second = (await client.post("/api/v1/executions", once)).json["id"]
+    answer = await client.post(f"/api/v1/executions/{first}/retry", {})
+    assert answer.status == 409 and second in answer.json["detail"]
+
+
+async def test_a_key_that_may_not_cancel_does_not_by_deduplication(engine: Engine, make_key: MakeKey) -> None:
+    _, key = await make_key(scope="enqueue")
+    client = Client(key=key)
+    for policy, status in (("replace", 201), ("cancel_old", 403)):
+        item = {"workflow_id": "w", "deduplication": {"key": policy, "policy": policy}}
+        assert (await client.post("/api/v1/executions", item)).status == status
+        answer = await client.post("/api/v1/executions/batch", {"executions": [item]})
+        assert answer.status == (200 if status == 201 else 403)

@@ -6,7 +6,7 @@ import uuid
 
 from django.test import Client
 
-from queues.models import Deadline, Execution, Holding, Status
+from queues.models import Deadline, Deduplication, Execution, Holding, Status
 from workflows.models import Step
 
 from .conftest import finished, make_execution, make_queue, make_worker, running, seconds_ago
@@ -59,6 +59,24 @@ def test_an_execution_tells_its_deadlines(vera: Client) -> None:
     said = text(body(vera, f"/executions/{mine.id}"))
     assert "Has to start within 1 min 30 s, until" in said
     assert "Has to be finished within 2 h" in said
+
+
+def test_who_waits_for_another_one_to_stop_names_it(vera: Client) -> None:
+    queue = make_queue()
+    old = running(
+        queue, make_worker(queue=queue), 1, Status.CANCELLING, cancel_by="a newer one with the key k (ana)"
+    )
+    new = make_execution(queue, Status.WAITING)
+    for execution, after in ((old, None), (new, old.id)):
+        Deduplication.objects.create(
+            execution_id=execution.id, queue=queue, workflow="call_api", key="customer-7", holds=after is not None,
+            after=after,
+        )  # fmt: skip
+    html = body(vera, f"/executions/{new.id}")
+    assert "one at a time with the key customer-7" in text(html)
+    assert "has the same deduplication key, has stopped" in text(html)
+    assert f"/executions/{old.id}" in html
+    assert "Cancelled by a newer one with the key k (ana)" in text(body(vera, f"/executions/{old.id}"))
 
 
 def test_what_failed_for_its_deadline_says_so_after_its_tries(vera: Client) -> None:

@@ -372,3 +372,23 @@ async def test_the_key_goes_into_a_header() -> None:
     await _refusal(note)
     assert seen["Authorization"] == "Bearer polos_1_key"
     assert seen["User-Agent"].startswith("polos-web-sdk/")
+
+
+async def test_one_at_a_time_is_asked_for_by_a_key(client: PolosClient, server: FakeServer) -> None:
+    await client.invoke("sync", dedup_key="k")
+    await client.invoke("sync", dedup_key="k", dedup_policy="cancel_old")
+    await client.invoke("sync", dedup_key="k", debounce=dt.timedelta(seconds=5), debounce_longest=60)
+    assert [body["deduplication"] for body in server.bodies("/executions")] == [
+        {"key": "k", "policy": "skip"},
+        {"key": "k", "policy": "cancel_old"},
+        {"key": "k", "policy": "debounce", "seconds": 5, "longest": 60},
+    ]
+    for wrong in (
+        {"dedup_policy": "replace"},
+        {"debounce": 5},
+        {"dedup_key": "k", "debounce_longest": 5},
+        {"dedup_key": "k", "debounce": 0},
+        {"dedup_key": "k", "debounce": 5, "dedup_policy": "replace"},
+    ):
+        with pytest.raises(DefinitionError):
+            await client.invoke("sync", **wrong)

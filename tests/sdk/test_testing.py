@@ -16,9 +16,11 @@ from polos import (
     DefinitionError,
     ExecutionFailed,
     Fail,
+    Invocation,
     NotSerializable,
     PayloadInvalid,
     RetryPolicy,
+    StepError,
     WaitTimeout,
     workflow,
 )
@@ -175,6 +177,32 @@ async def test_a_child_may_start_at_a_time() -> None:
 
     ran = await run(parent)
     assert 89 <= ran.clock.passed <= 91
+
+
+async def test_of_children_with_a_key_there_is_one_at_a_time() -> None:
+    @workflow(id="child")
+    async def child(ctx: Context, payload: int) -> int:
+        return payload
+
+    @workflow(id="parent")
+    async def parent(ctx: Context) -> list[Any]:
+        first = await ctx.step.invoke("first", child, 1, delay=60, dedup_key="k")
+        for key, policy in (("skip", "skip"), ("replace", "replace")):
+            other = await ctx.step.invoke(key, child, 2, dedup_key="k", dedup_policy=policy)  # type: ignore[arg-type]
+            assert (other.id, other.created) == (first.id, False)
+        newest = await ctx.step.invoke("new", child, 3, dedup_key="k", dedup_policy="cancel_old")
+        return [(await first.get()).status, await newest.result(), first.id == newest.id]
+
+    assert (await run(parent, die_after=["skip"])).result == ["cancelled", 3, False]
+
+
+async def test_a_batch_of_children_has_no_keys() -> None:
+    @workflow(id="parent")
+    async def parent(ctx: Context) -> None:
+        await ctx.step.batch_invoke("all", [Invocation(workflow="child", dedup_key="k")])
+
+    with pytest.raises(StepError, match="only invoke can"):
+        _ = (await run(parent)).result
 
 
 async def test_what_children_give_back_may_be_chosen() -> None:

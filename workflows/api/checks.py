@@ -15,7 +15,7 @@ from msgspec import Raw, Struct
 from queues.names import name_problem
 from queues.problems import Invalid, NotFound, Problem, TooLarge
 from queues.rawjson import MAX_PAYLOAD_BYTES, MAX_RESULT_BYTES, all_fine, problem
-from queues.requests import ErrorInfo, Finished, NewExecution, NewWait, Register, decode_problem
+from queues.requests import Deduplication, ErrorInfo, Finished, NewExecution, NewWait, Register, decode_problem
 from queues.search.line import BadSearch, Search, parse, written
 from workflows.declaring import start_problem
 
@@ -136,13 +136,18 @@ def all_acceptable(items: Sequence[NewExecution]) -> bool:
     return all_fine([item.payload for item in items], MAX_PAYLOAD_BYTES)
 
 
-_around: Callable[[NewExecution], tuple[str, str | None, dt.datetime | None, float | None]] = attrgetter(
-    "workflow_id", "queue_name", "run_at", "delay"
+_Around = tuple[str, str | None, dt.datetime | None, float | None, Deduplication | None]
+_around: Callable[[NewExecution], _Around] = attrgetter(
+    "workflow_id", "queue_name", "run_at", "delay", "deduplication"
 )
 
 
 def _problem_around(
-    workflow_id: str, queue_name: str | None, run_at: dt.datetime | None, delay: float | None
+    workflow_id: str,
+    queue_name: str | None,
+    run_at: dt.datetime | None,
+    delay: float | None,
+    deduplication: Deduplication | None,
 ) -> str | None:
     if found := name_problem(workflow_id):
         return f"“{workflow_id}” cannot name a workflow: {found}."
@@ -150,7 +155,22 @@ def _problem_around(
         return f"“{queue_name}” cannot name a queue: {found}."
     if run_at is not None and delay is not None:
         return "Give run_at or delay, not both."
+    if deduplication is not None and (
+        found := _deduplication_problem(deduplication, delayed=(run_at, delay) != (None, None))
+    ):
+        return found
     return time_problem("run_at", run_at)
+
+
+def _deduplication_problem(asked: Deduplication, *, delayed: bool) -> str | None:
+    if asked.policy != "debounce":
+        times = (asked.seconds, asked.longest) != (None, None)
+        return "seconds and longest of a deduplication are for its policy debounce." if times else None
+    if asked.seconds is None:
+        return "A debounce needs seconds: how long it has to be quiet before it starts."
+    if asked.longest is not None and asked.longest < asked.seconds:
+        return "longest of a debounce must not be less than its seconds."
+    return "A debounce says when it starts: give no run_at and no delay." if delayed else None
 
 
 def time_problem(name: str, value: dt.datetime | None) -> str | None:

@@ -76,6 +76,7 @@ _new_steps = msgspec.json.Decoder(NewSteps)
 
 async def enqueue(principal: Principal, body: bytes) -> Reply:
     item = decoded(_new_execution, body)
+    _check_cancels(principal, body, [item])
     engine = get_engine()
     await _accept(engine, principal, item)
     (outcome,) = await engine.enqueue([item], actor=principal.actor)
@@ -87,6 +88,7 @@ async def enqueue(principal: Principal, body: bytes) -> Reply:
 async def enqueue_batch(principal: Principal, body: bytes) -> Reply:
     """All or nothing, as far as the requests themselves decide: nothing is stored when one cannot be accepted."""
     items = decoded(_new_executions, body).executions
+    _check_cancels(principal, body, items)
     engine = get_engine()
     if not await _accept_all(engine, principal, items):
         for index, item in enumerate(items):
@@ -148,6 +150,14 @@ def _check_enqueue(principal: Principal, queue: str, parent: Parent | None) -> N
         raise Forbidden("A key for work only can enqueue nothing but children of what it runs (parent).")
     if not principal.reaches(queue):
         raise NotFound(f"There is no queue named {queue} for this API key.")
+
+
+def _check_cancels(principal: Principal, body: bytes, items: Sequence[NewExecution]) -> None:
+    """A key that may not cancel must not do so by enqueuing."""
+    if principal.scope != ENQUEUE or b"cancel_old" not in body:
+        return
+    if any(item.deduplication is not None and item.deduplication.policy == "cancel_old" for item in items):
+        raise Forbidden("This API key may not cancel, which the deduplication policy cancel_old does.")
 
 
 def _of_item(problem: Problem, index: int) -> Problem:

@@ -16,6 +16,7 @@ from .._client import PolosClient
 from .._errors import ExecutionError, PolosError
 from .._execution import Execution, ExecutionHandle, Wait, result_of
 from .._invocation import Invocation
+from .._queue import NOT_GIVEN
 from .._stream import Progress
 from .._typing import UNTYPED
 from .lines import shown_line, shown_progress
@@ -39,7 +40,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
         "--payload", type=payload, metavar="JSON", help="JSON, @FILE that holds JSON, or - to read it from stdin"
     )
     parser.add_argument("--queue", metavar="NAME", help="another queue than the workflow's")
-    parser.add_argument("--priority", type=int, default=0, metavar="SECONDS", help="head start in line")
+    parser.add_argument("--priority", type=int, metavar="SECONDS", help="head start in line")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--delay", type=float, metavar="SECONDS", help="not before so many seconds")
     start.add_argument(
@@ -49,6 +50,19 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
         help="not before this time, e.g. 2030-01-31T12:00; yours without an offset",
     )
     parser.add_argument("--key", help="idempotency key: a second execution with it is not started")
+    parser.add_argument(
+        "--dedup-key", metavar="KEY", help="one at a time: no second one while one with it is there"
+    )
+    parser.add_argument(
+        "--dedup-policy",
+        choices=("skip", "replace", "cancel_old"),
+        default="skip",
+        help="what happens to the second",
+    )
+    parser.add_argument("--queue-timeout", type=float, metavar="SECONDS", help="it fails unless started by then")
+    parser.add_argument(
+        "--execution-timeout", type=float, metavar="SECONDS", help="it fails unless finished by then"
+    )
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="wait no longer; the execution goes on")
     parser.add_argument("--logs", action="store_true", help="show on stderr what it logs, too")
     parser.add_argument("--no-wait", action="store_true", help="print its id and leave")
@@ -66,6 +80,10 @@ async def main(options: argparse.Namespace) -> int:
                 priority=options.priority,
                 delay=options.delay,
                 run_at=options.at,
+                dedup_key=options.dedup_key,
+                dedup_policy=options.dedup_policy,
+                queue_timeout=NOT_GIVEN if options.queue_timeout is None else options.queue_timeout,
+                execution_timeout=NOT_GIVEN if options.execution_timeout is None else options.execution_timeout,
             )
         )
         if options.no_wait:
