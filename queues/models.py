@@ -348,7 +348,9 @@ class Wait(models.Model):
     key = models.CharField(max_length=200)
     kind = models.CharField(max_length=10, choices=Kind.choices)
     token = models.UUIDField()  # of the claim that declared it last
-    since = models.DateTimeField()  # when it was declared first
+    since = (
+        models.DateTimeField()
+    )  # when it began: at most so long before it was declared first as the worker said
     until = models.DateTimeField(
         null=True, blank=True
     )  # time: when it is over; else the time-out, if there is one

@@ -191,12 +191,15 @@ class NewWait(_Request, frozen=True, kw_only=True):
     kind: Literal["time", "executions", "event", "resume"]
     # time: when it is over, one of the two. Else after which it is over without an answer; neither: never.
     until: dt.datetime | None = None
-    seconds: Seconds | None = None  # from when the key was declared first
+    seconds: Seconds | None = None  # from when it began
     executions: Annotated[list[UUID], Meta(max_length=MAX_AWAITED)] | None = (
         None  # over when all of them are final
     )
-    topic: Name | None = None  # over with the first event since the key was declared first
+    topic: Name | None = None  # over with the first event since it began,
+    since: dt.datetime | None = None  # or after this: of topics only
     note: Raw = field(default_factory=_null)  # resume: what the person who answers is shown
+    # So long before it is declared (first) it began: a worker declares it when nothing else of the execution runs.
+    waited: Seconds = 0.0
 
 
 class Finished(_Request, frozen=True, kw_only=True):

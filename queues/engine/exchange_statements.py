@@ -62,6 +62,8 @@ def declare_waits(flight: Flight, results: Sequence[Finished]) -> None:
             "kinds": texts(wait.kind for _, wait in waits),
             "untils": texts(wait.until.isoformat() if wait.until else None for _, wait in waits),
             "seconds": numbers(wait.seconds for _, wait in waits),
+            "waited": numbers(wait.waited for _, wait in waits),
+            "sinces": texts(wait.since.isoformat() if wait.since else None for _, wait in waits),
             "executions": texts(None if wait.executions is None else uuids(wait.executions) for _, wait in waits),
             "topics": texts(wait.topic for _, wait in waits),
             "notes": texts(bytes(wait.note).decode() for _, wait in waits),

@@ -15,6 +15,7 @@ from ._execution import FINAL
 from ._ids import new_id
 from ._json import decode, encode
 
+TICK = 0.00001  # seconds between two events, where the clock of the test stands still
 LOOK_SECONDS = 0.01  # of real time, between two looks whether anybody can wake one that waits
 WAKER = {"event": "publishes one: say in events= what comes", "resume": "does: say in answers= what is answered"}
 
@@ -26,7 +27,8 @@ class StoredWait:
     topic: str | None
     note: Any
     executions: list[str]
-    since: int  # how many events there were before
+    since: float | None  # events from then on count; None: from the `first` on
+    first: int
     until: float | None
     over: dict[str, Any] | None = None
 
@@ -67,6 +69,8 @@ class Waiting:
         return {key: wait.over for key, wait in self._waits.get(id, {}).items() if wait.over}
 
     def _stored(self, new: dict[str, Any]) -> StoredWait:
+        began = self._clock.now() - new["waited"]
+        after = dt.datetime.fromisoformat(new["since"]).timestamp() + TICK / 2 if "since" in new else None
         until = dt.datetime.fromisoformat(new["until"]).timestamp() if "until" in new else None
         return StoredWait(
             kind=new["kind"],
@@ -74,12 +78,15 @@ class Waiting:
             topic=new.get("topic"),
             note=new.get("note"),
             executions=new.get("executions", []),
-            since=len(self.events),
-            until=self._clock.now() + new["seconds"] if "seconds" in new else until,
+            since=after if after or not new["waited"] else began,
+            first=len(self.events),
+            until=began + new["seconds"] if "seconds" in new else until,
         )
 
     def _stage(self, wait: StoredWait) -> None:
         """What the test has for it comes as soon as it is waited for."""
+        if wait.kind == "event":
+            self._end_with_earlier(wait)
         if wait.over:
             return
         if wait.kind == "resume":
@@ -115,13 +122,22 @@ class Waiting:
                 self._end(wait, None)
 
     def _add(self, id: str, topic: str, payload: Any) -> dict[str, Any]:
-        at = dt.datetime.fromtimestamp(self._clock.now(), dt.UTC).isoformat()
+        last = self.events[-1]["published_at"] if self.events else None
+        earliest = dt.datetime.fromisoformat(last).timestamp() + TICK if last else 0.0
+        at = dt.datetime.fromtimestamp(max(self._clock.now() + TICK, earliest), dt.UTC).isoformat()
         event = {"id": id, "topic": topic, "payload": decode(encode(payload, "A payload")), "published_at": at}
         self.events.append(event)
         for wait in self._open():
             if wait.kind == "event" and wait.topic == topic:
                 self._end(wait, event)
         return event
+
+    def _end_with_earlier(self, wait: StoredWait) -> None:
+        for number, event in enumerate(self.events):
+            at = dt.datetime.fromisoformat(event["published_at"]).timestamp()
+            counts = number >= wait.first if wait.since is None else at >= wait.since
+            if event["topic"] == wait.topic and counts:
+                self._end(wait, event)
 
     def _end(self, wait: StoredWait, answer: Any, *, timed_out: bool = False) -> None:
         if wait.over is None:

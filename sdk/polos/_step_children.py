@@ -385,8 +385,8 @@ class ChildSteps(StepBase):
         if over is None:
             await finals.look(ids)
             if not finals.has(ids):
-                texts = ",".join(f'"{id}"' for id in ids)
-                await self._park(key, "executions", f',"executions":[{texts}]', seconds=seconds)
+                timeouts = {} if seconds is None else {"seconds": seconds}
+                await self._park(key, "executions", {"executions": ids, **timeouts})
         elif over["timed_out"]:
             await self._keep(key, self._now(), '{"timed_out":true}')
             return None

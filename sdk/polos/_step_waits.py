@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar, overload
 from urllib.parse import quote
 
-from ._errors import Conflict, StepError, WaitTimeout
+from ._errors import Conflict, NotSerializable, StepError, WaitTimeout
 from ._events import Event, event_body, read_event
 from ._ids import child_id
 from ._json import encode
@@ -20,6 +20,8 @@ from ._typing import EMPTY, UNTYPED, Shape
 
 T = TypeVar("T")
 Seconds = float | dt.timedelta
+Moment = dt.datetime | int  # with a time zone, or milliseconds since 1970
+MAX_NOTE_BYTES = 16 * 1024
 IN_MEMORY = 5.0  # seconds: shorter waits for a time keep slot and worker, longer ones give them back
 
 
@@ -64,25 +66,44 @@ class WaitSteps(StepBase):
 
     @overload
     def wait_for_event(
-        self, key: str, topic: str, timeout: Seconds | None = None
+        self, key: str, topic: str, timeout: Seconds | None = None, *, since: Moment | None = None
     ) -> Coroutine[Any, Any, Event[Any]]: ...
     @overload
     def wait_for_event(
-        self, key: str, topic: str, timeout: Seconds | None = None, *, payload_type: type[T]
+        self,
+        key: str,
+        topic: str,
+        timeout: Seconds | None = None,
+        *,
+        since: Moment | None = None,
+        payload_type: type[T],
     ) -> Coroutine[Any, Any, Event[T]]: ...
     def wait_for_event(
-        self, key: str, topic: str, timeout: Seconds | None = None, *, payload_type: Any = EMPTY
+        self,
+        key: str,
+        topic: str,
+        timeout: Seconds | None = None,
+        *,
+        since: Moment | None = None,
+        payload_type: Any = EMPTY,
     ) -> Coroutine[Any, Any, Event[Any]]:
         """Waits for the next event under a topic, with slot and worker given back meanwhile.
 
-        It counts when it is published after the wait began: that is when nothing else of the execution runs any
-        more. `payload_type` says what the payload is (a pydantic model, for example); without it, it is JSON.
+        The first one counts that was published after the wait began, or after `since`: a datetime, for example the
+        `published_at` of the event before, or milliseconds as `now` gives them. For what a step of yours leads to,
+        take the time before that step, lest the event is there before the wait:
+
+            begun = await ctx.step.now("begun")
+            await ctx.step.run("start", start_job, id)
+            done = await ctx.step.wait_for_event("done", f"jobs/{id}", since=begun)
+
+        `payload_type` says what the payload is (a pydantic model, for example); without it, it is JSON.
 
         WaitTimeout when there was none after `timeout` (seconds or a timedelta; None: waits for ever); StepError
         for a payload that is not of its type.
         """
         place = called_from()
-        return self._counted(self._wait_for_event(key, place, topic, timeout, payload_type))
+        return self._counted(self._wait_for_event(key, place, topic, timeout, since, payload_type))
 
     def publish_event(self, key: str, topic: str, payload: Any = None) -> Coroutine[Any, Any, str]:
         """Publishes an event, once, and gives back its id. Whoever waits for the topic goes on.
@@ -105,12 +126,12 @@ class WaitSteps(StepBase):
     ) -> Coroutine[Any, Any, Any]:
         """Waits until a person or a program answers, and gives back the answer.
 
-        `data` is shown to whom is asked. The answer comes on the execution's page, by `polos resume`,
-        `PolosClient.resume`, `ctx.step.resume` of another workflow, or REST; the first one counts. Slot and worker
-        are given back meanwhile. `answer_type` says what the answer is; without it, it is JSON.
+        `data` is shown to whom is asked (16 KiB of JSON at most). The answer comes on the execution's page, by
+        `polos resume`, `PolosClient.resume`, `ctx.step.resume` of another workflow, or REST; the first one counts.
+        Slot and worker are given back meanwhile. `answer_type` says what the answer is; without it, it is JSON.
 
         WaitTimeout when there was none after `timeout` (seconds or a timedelta; None: waits for ever); StepError
-        for an answer that is not of its type.
+        for an answer that is not of its type, NotSerializable for data that JSON cannot hold, or too much of it.
         """
         return self._counted(self._suspend(key, called_from(), data, timeout, answer_type))
 
@@ -164,8 +185,8 @@ class WaitSteps(StepBase):
             self._tools.saver.submit(self._end_body(key, end))
 
         # Seconds count on the server's clock, where it is to be woken.
-        more, seconds = ("", left) if until is None else (f',"until":"{iso(until)}"', None)
-        await self._park(key, "time", more, seconds=seconds, keep=None if stored else keep)
+        more: dict[str, Any] = {"seconds": left} if until is None else {"until": iso(until)}
+        await self._park(key, "time", more, keep=None if stored else keep)
 
     async def _save_end(self, key: str, until: float) -> None:
         end = iso(until)
@@ -184,10 +205,17 @@ class WaitSteps(StepBase):
     # -- events and answers ------------------------------------------------------------------------
 
     async def _wait_for_event(
-        self, key: str, place: Place, topic: str, timeout: Seconds | None, payload_type: Any
+        self,
+        key: str,
+        place: Place,
+        topic: str,
+        timeout: Seconds | None,
+        since: Moment | None,
+        payload_type: Any,
     ) -> Event[Any]:
         check_name(topic, what="topic", place=shown(place))
-        found = await self._answer(key, place, "event", f',"topic":{encode(topic, "A topic")}', timeout)
+        after = {} if since is None else {"since": _moment(key, since)}
+        found = await self._answer(key, place, "event", {"topic": topic, **after}, timeout)
         if "event" not in found:
             raise WaitTimeout(
                 f"No event came under {topic} within {_told(timeout)}: step {key!r} at {shown(place)}"
@@ -197,14 +225,23 @@ class WaitSteps(StepBase):
         return read_event(event, payload)
 
     async def _suspend(self, key: str, place: Place, data: Any, timeout: Seconds | None, answer_type: Any) -> Any:
-        note = encode(data, f"What step {key} shows to whom is asked")
-        found = await self._answer(key, place, "resume", f',"note":{note}', timeout)
+        size = len(encode(data, f"What step {key} shows to whom is asked").encode())
+        if size > MAX_NOTE_BYTES:
+            raise NotSerializable(
+                f"What step {key} shows has {size:,} bytes as JSON; the most is {MAX_NOTE_BYTES:,}"
+            )
+        found = await self._answer(key, place, "resume", {"note": data}, timeout)
         if "answer" not in found:
             raise WaitTimeout(f"Nobody answered within {_told(timeout)}: step {key!r} at {shown(place)}")
         return self._typed(found["answer"], _shape(answer_type), key, "The answer to step")
 
     async def _answer(
-        self, key: str, place: Place, kind: str, more: str, timeout: Seconds | None
+        self,
+        key: str,
+        place: Place,
+        kind: str,
+        more: dict[str, Any],
+        timeout: Seconds | None,
     ) -> dict[str, Any]:
         """`{"event": …}` or `{"answer": …}`, or what says that the time is over."""
         try:
@@ -216,7 +253,7 @@ class WaitSteps(StepBase):
             return self._stored_answer(key, kind, name)
         over = self._over(key, kind)
         if over is None:
-            await self._park(key, kind, more, seconds=seconds)
+            await self._park(key, kind, more if seconds is None else {**more, "seconds": seconds})
         found = {"timed_out": True} if over["timed_out"] else {name: over["answer"]}
         kept: dict[str, Any] = await self._keep(key, self._now(), encode(found, f"The answer to step {key}"))
         return kept
@@ -262,6 +299,14 @@ class WaitSteps(StepBase):
 
 def _time_of(key: object) -> str:
     return f"The time of step {key!r}"
+
+
+def _moment(key: str, since: Moment) -> str:
+    if isinstance(since, dt.datetime) and since.tzinfo is not None:
+        return since.isoformat()
+    if isinstance(since, int) and not isinstance(since, bool):
+        return iso(since / 1000)
+    raise StepError(f"since of step {key!r} is a datetime with a time zone, or milliseconds, not {since!r}")
 
 
 def _told(timeout: Seconds | None) -> str:

@@ -154,19 +154,18 @@ class StepBase:
         self,
         key: str,
         kind: str,
-        more: str = "",
+        more: dict[str, Any],
         *,
-        seconds: float | None = None,
         keep: Callable[[], None] | None = None,
     ) -> NoReturn:
-        """Stands still until the execution is given back. `more` is JSON for the server, `seconds` its timeout."""
+        """Stands still until the execution is given back. `more` is for the server."""
         if (step := inside.get()) is not None:
             raise StepError(
                 f"{key!r} at {shown(self._replay.asked[key])} waits inside of the step {step!r}, where neither "
                 "slot nor worker could be given back: wait outside of steps"
             )
-        run, head = self._run, encode({"key": key, "kind": kind}, f"The wait {key}")[1:-1]
-        parked = run.parked[key] = Parked(head + more, seconds=seconds, now=self._tools.clock.now, keep=keep)
+        run, fields = self._run, encode({"key": key, "kind": kind, **more}, f"What step {key} waits for")[:-1]
+        parked = run.parked[key] = Parked(fields, now=self._tools.clock.now, keep=keep)
         run.busy -= 1
         self._tools.parking.look(run)
         try:

@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from ._running import Run, current
+from ._seconds import LONGEST
 
 MOST_WAITS = 1_000  # that one execution declares: when one of them is over, the next ones have their turn
 TURNS = 10  # of the event loop between two looks, for what just ended to reach the tasks that it leads to
@@ -31,30 +32,26 @@ inside: ContextVar[str | None] = ContextVar("polos_step", default=None)
 class Parked:
     """One wait, and the future that its task stands at. It is never fulfilled: the task is cancelled."""
 
-    __slots__ = ("_began", "_fields", "_now", "_seconds", "future", "keep")
+    __slots__ = ("_began", "_fields", "_now", "future", "keep")
 
     def __init__(
         self,
         fields: str,
         *,
-        seconds: float | None,
         now: Callable[[], float],
         keep: Callable[[], None] | None = None,
     ) -> None:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.keep = keep  # stores when it is over, should it take long until it can be declared
-        self._fields = fields  # JSON without its braces
-        self._seconds = seconds
+        self._fields = fields  # JSON without its end
         self._now = now
         self._began = now()
 
     @property
     def json(self) -> str:
-        """A `NewWait`. What has passed since the task came here counts already."""
-        if self._seconds is None:
-            return f"{{{self._fields}}}"
-        left = self._seconds - max(0.0, self._now() - self._began)
-        return f'{{{self._fields},"seconds":{max(0.0, round(left, 3))}}}'
+        """A `NewWait`, with how long it waits already."""
+        waited = min(max(0, int((self._now() - self._began) * 1e6)) / 1e6, LONGEST)
+        return f'{self._fields},"waited":{waited}}}'
 
 
 class Parking:

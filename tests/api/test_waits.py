@@ -90,6 +90,8 @@ async def test_who_waits_says_for_what_and_goes_on_as_the_same_attempt(both: Cli
         ({"kind": "executions", "executions": []}, "at least one"),
         ({"kind": "resume", "topic": "t"}, "names a topic"),
         ({"kind": "event", "topic": "a b"}, "cannot name a topic"),
+        ({"kind": "event", "topic": "a", "since": "2031-01-01T00:00:00"}, "time zone"),
+        ({"kind": "time", "seconds": 1, "since": "2031-01-01T00:00:00Z"}, "since is for kind event"),
         ({"kind": "resume", "note": "x" * 20_000}, "note"),
     ],
 )
@@ -99,6 +101,20 @@ async def test_a_wait_that_makes_no_sense_is_refused(client: Client, wait: dict[
     assert refused["reason"] == "invalid"
     assert why in refused["detail"]
     assert (await run.shown())["status"] == "running"
+
+
+async def test_a_wait_that_began_before_it_was_declared_counts_from_there(client: Client) -> None:
+    run = await start(client)
+    first, second = [(await client.post(f"{V1}/events", {"topic": "paid", "payload": n})).json for n in (1, 2)]
+    late = {"key": "late", "kind": "event", "topic": "paid", "seconds": 60}
+    beside = {**late, "key": "beside", "waited": 30}
+    after = {**late, "key": "after", "since": first["published_at"]}
+    behind = {**late, "key": "behind", "since": second["published_at"]}
+    assert await run.wait(late, beside, after, behind) == []
+    waits = (await run.go_on())["waits"]
+    assert {key: wait["answer"]["payload"] for key, wait in waits.items()} == {"beside": 1, "after": 2}
+    assert await run.wait({"key": "nap", "kind": "time", "seconds": 60, "waited": 61}, resume()) == []
+    assert {"nap"} == (await run.go_on())["waits"].keys() - {"beside", "after"}
 
 
 async def test_waits_come_with_the_outcome_waiting_and_each_once(client: Client) -> None:

@@ -236,9 +236,12 @@ class FakeServer:
         for wait in waits:
             seconds, until = wait.get("seconds"), wait.get("until")
             assert wait["kind"] != "time" or (seconds is None) != (until is None)
+            since = _now() - dt.timedelta(seconds=wait["waited"])
             end = dt.datetime.fromisoformat(until) if until else None
-            end = _now() + dt.timedelta(seconds=seconds) if seconds is not None else end
-            new = {**wait, "_since": _now(), "_end": end, "_over": None}
+            end = since + dt.timedelta(seconds=seconds) if seconds is not None else end
+            after = dt.datetime.fromisoformat(wait["since"]) if "since" in wait else None
+            since = after + dt.timedelta(microseconds=1) if after else since
+            new = {**wait, "_since": since, "_end": end, "_over": None}
             self.waits.setdefault((execution["id"], wait["key"]), new)
             if end is not None:
                 left = (end - _now()).total_seconds()
@@ -276,7 +279,8 @@ class FakeServer:
         if known is not None and {**known, **event} != known:
             raise _problem(409, "Another event has this id.")
         if known is None:
-            self.events[id] = {**event, "published_at": _now().isoformat(), "_at": _now()}
+            now = _now()
+            self.events[id] = {**event, "published_at": now.isoformat(), "_at": now}
             self._look_at_waits()
         answer = {"id": id, "topic": body["topic"], "published_at": self.events[id]["published_at"], "woken": 0}
         return _json(answer, 200 if known else 201)

@@ -102,12 +102,14 @@ def finished_problem(item: Finished, reaches: Callable[[str], bool]) -> str | No
 def wait_problem(wait: NewWait, reaches: Callable[[str], bool]) -> str | None:
     if wait.until is not None and wait.seconds is not None:
         return "give until or seconds, not both."
-    if late := time_problem("until", wait.until):
+    if late := time_problem("until", wait.until) or time_problem("since", wait.since):
         return late
     if (wait.kind == "executions") != (wait.executions is not None) or wait.executions == []:
         return "kind executions, and no other, names executions, at least one."
     if (wait.kind == "event") != (wait.topic is not None):
         return "kind event, and no other, names a topic."
+    if wait.since is not None and wait.topic is None:
+        return "since is for kind event."
     if wait.topic is not None:
         return topic_problem(wait.topic, reaches)
     if wait.kind == "time" and wait.until is None and wait.seconds is None:
