@@ -10,6 +10,8 @@ class QueuesConfig(AppConfig):
     def ready(self) -> None:
         from .engine.duties import also_do
         from .rollup import roll_up
+        from .vacuum import look_for_pins
 
-        if roll_up not in also_do:
-            also_do.append(roll_up)
+        for duty in (roll_up, look_for_pins):
+            if duty not in also_do:
+                also_do.append(duty)

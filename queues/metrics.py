@@ -7,6 +7,7 @@ Page on `polos_limit_violations_total` > 0: it means that promise 1 was broken.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 
 from asgiref.sync import sync_to_async
@@ -17,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from . import live
+from . import live, vacuum
 from .access import sight
 from .consumers import sockets
 from .engine import Engine, EngineUnavailable, get_engine
@@ -77,7 +78,7 @@ def _say(sentence: str, status: int, headers: dict[str, str] | None = None) -> H
 
 def exposition(engine: Engine, survey: Survey | None) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Told([*_queues(survey), *_counters(engine), *_pool(engine), *_live()]))
+    registry.register(_Told([*_queues(survey), *_counters(engine), *_pool(engine), *_vacuum(), *_live()]))
     registry.register(live.delay_seconds)
     return generate_latest(registry)
 
@@ -127,6 +128,13 @@ def _pool(engine: Engine) -> Iterator[Metric]:
         yield GaugeMetricFamily(name, "Connections of the engine's pool.", value=stats.get(key, 0))
     for key in ("requests_num", "requests_errors", "requests_wait_ms"):
         yield CounterMetricFamily(f"polos_db_pool_{key}", "Of the engine's pool.", value=stats.get(key, 0))
+
+
+def _vacuum() -> Iterator[Metric]:
+    now = dt.datetime.now(dt.UTC)
+    oldest = max(((now - pin.since).total_seconds() for pin in vacuum.pins()), default=0.0)
+    text = "For how long something has kept PostgreSQL from removing dead rows; 0 below ten minutes."
+    yield GaugeMetricFamily("polos_vacuum_pinned_seconds", text, value=round(oldest))
 
 
 def _live() -> Iterator[Metric]:

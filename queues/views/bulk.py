@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,9 @@ from queues.models import Change
 from .replies import actor, done, is_htmx
 
 MOST_NAMED = 12  # queues that a dialog names without unfolding
+AT_ONCE = 100  # queues in one request: about half a second; the page goes on with the next ones
+MOST_WHYS = 5
+ROUNDING = dt.timedelta(seconds=59)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ def pauses(request: HttpRequest) -> HttpResponse:
     cleaned = form.cleaned_data
     try:
         outcome = bulk.pause(
-            cleaned["seen"],
+            cleaned["seen"][:AT_ONCE],
             where=sight(request.user, Action.PAUSE),
             reason=cleaned["reason"],
             actor=actor(request),
@@ -80,7 +85,7 @@ def resumptions(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, scope, pausing=False, form=form, status=422)
     outcome = bulk.resume(
-        form.cleaned_data["seen"],
+        form.cleaned_data["seen"][:AT_ONCE],
         where=sight(request.user, Action.PAUSE),
         reason=form.cleaned_data["reason"],
         actor=actor(request),
@@ -89,18 +94,69 @@ def resumptions(request: HttpRequest) -> HttpResponse:
     return _answer(request, scope, outcome, form, pausing=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What earlier requests of the same act did; the page hands it on, and it decides nothing."""
+
+    done: int
+    left: tuple[int, ...]  # ids
+    whys: tuple[str, ...]
+    rest: list[bulk.Seen]
+
+    @classmethod
+    def of(cls, request: HttpRequest, outcome: bulk.Outcome, seen: list[bulk.Seen]) -> Progress:
+        said = request.POST
+        before = tuple(int(id) for id in said.get("left", "").split(",") if id.isdecimal())[: bulk.MOST_QUEUES]
+        done = said.get("done", "")
+        return cls(
+            done=len(outcome.done) + (int(done) if done.isdecimal() and len(done) < 7 else 0),
+            left=(*before, *outcome.left),
+            whys=(*said.getlist("why")[:MOST_WHYS], *outcome.left.values())[:MOST_WHYS],
+            rest=seen[AT_ONCE:],
+        )
+
+    @property
+    def total(self) -> int:
+        return self.done + len(self.left) + len(self.rest)
+
+    @property
+    def dealt(self) -> int:
+        return self.done + len(self.left)
+
+
 def _answer(
     request: HttpRequest, scope: Scope, outcome: bulk.Outcome, form: Any, *, pausing: bool
 ) -> HttpResponse:
-    count = len(outcome.done)
-    are = "is" if count == 1 else "are"
-    said = f"{words.counted(count, 'queue')} {are} {'paused' if pausing else 'running again'}."
-    if not outcome.left:
+    progress = Progress.of(request, outcome, form.cleaned_data["seen"])
+    if progress.rest:
+        return _go_on(request, scope, progress, form, pausing=pausing)
+    are = "is" if progress.done == 1 else "are"
+    said = f"{words.counted(progress.done, 'queue')} {are} {'paused' if pausing else 'running again'}."
+    if not progress.left:
         return done(request, said, "queues")
     mine = gauges.survey_for(sight(request.user, Action.PAUSE)).gauges
-    left = Scope(scope.said, [gauge for gauge in mine if gauge.id in outcome.left])
-    why = list(outcome.left.values())
-    return _page(request, left, pausing=pausing, form=form, status=409, done_so_far=said if count else "", why=why)
+    left = Scope(scope.said, [gauge for gauge in mine if gauge.id in progress.left])
+    return _page(
+        request, left, pausing=pausing, form=form, status=409, done_so_far=said if progress.done else "",
+        why=progress.whys, left=len(progress.left),
+    )  # fmt: skip
+
+
+def _go_on(request: HttpRequest, scope: Scope, progress: Progress, form: Any, *, pausing: bool) -> HttpResponse:
+    """The same form again with what is left to do: it sends itself, and can be stopped by closing it."""
+    until = form.until if pausing else None
+    context = {
+        "pausing": pausing,
+        "scope": scope.said,
+        "progress": progress,
+        "left": ",".join(map(str, progress.left)),
+        "seen": bulk.written(progress.rest),
+        "reason": form.cleaned_data["reason"],
+        # To the minute, so that all of them end together.
+        "ends": (until + ROUNDING).strftime("%Y-%m-%d %H:%M") if until else "",
+    }
+    template = "queues/bulk_progress.html#dialog" if is_htmx(request) else "queues/bulk_progress.html"
+    return render(request, template, context)
 
 
 def _page(
@@ -111,7 +167,8 @@ def _page(
     form: Any = None,
     status: int = 200,
     done_so_far: str = "",
-    why: list[str] | None = None,
+    why: Sequence[str] = (),
+    left: int = 0,
 ) -> HttpResponse:
     """Acts only on those for which something would change: somebody else's pause keeps its reason and end."""
     affected = [gauge for gauge in scope.queues if gauge.paused is not pausing]
@@ -130,6 +187,7 @@ def _page(
         "lasts": LASTS,
         "done_so_far": done_so_far,
         "why": why,
+        "left": left,
     }
     template = "queues/bulk.html#dialog" if is_htmx(request) else "queues/bulk.html"
     return render(request, template, context, status=status)

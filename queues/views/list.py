@@ -11,8 +11,8 @@ from django.shortcuts import redirect, render
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
-from queues import favourites, fragments, gauges
-from queues.access import Action, Sight, needs, sight
+from queues import favourites, fragments, gauges, vacuum
+from queues.access import Action, Sight, may, needs, sight
 from queues.gauges import Gauge, Survey
 from queues.listing import PAGE_SIZE, SORTS, Group, Line, View
 
@@ -62,6 +62,7 @@ def list_queues(request: HttpRequest) -> HttpResponse:
         "earlier_start": max(0, view.start - PAGE_SIZE) or "",
         "attention": gauges.attention(survey.gauges),
         "refresh": _refresh(view),
+        "pins": vacuum.pins() if may(request.user, Action.PEOPLE) else [],
     }
     return render(request, "queues/list.html", context)
 

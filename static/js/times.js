@@ -72,7 +72,7 @@ export function readable(root) {
 // Ends of pauses are written in the reader's own time zone.
 function sayZone(root) {
   const name = timeZone ?? new Intl.DateTimeFormat().resolvedOptions().timeZone;
-  for (const input of root.querySelectorAll("input[name=zone][type=hidden]")) input.value = name;
+  for (const input of root.querySelectorAll("input[name=zone][type=hidden]:not([data-fixed])")) input.value = name;
   for (const said of root.querySelectorAll("[data-zone-name]")) said.textContent = name;
 }
 

@@ -168,3 +168,36 @@ def test_only_who_may_pause_sees_boxes_and_buttons(vera: Client, jonas: Client) 
         assert ("Pause all…" in html) is there
         assert ('href="/pauses?group=billing%2F&amp;show=all"' in html) is there
         assert ('id="tick-all"' in html) is there
+
+
+def test_many_queues_are_dealt_with_in_turn_and_the_page_shows_how_far_it_is(
+    jonas: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("queues.views.bulk.AT_ONCE", 2)
+    for number in range(5):
+        make_queue(f"q{number}")
+    address = "/pauses?all=1"
+    html = dialog(jonas, address)
+    limits.change_limit(queue="q1", limit=1, reason="calm", actor="oskar", through=Change.Through.REST)
+    fields: dict[str, Any] = {"seen": seen(html), "reason": "failover", "ends": "30 min"}
+    reply = post(jonas, address, **fields)
+    assert '<progress max="5" value="2"' in reply.content.decode()
+    assert paused() == ["q0"]
+    while reply.status_code == 200:
+        text = reply.content.decode()
+        fields = {name: re.findall(rf'name="{name}" value="([^"]*)"', text) for name in (
+            "seen", "reason", "ends", "zone", "done", "left", "why")}  # fmt: skip
+        reply = post(jonas, address, **fields)
+    assert reply.status_code == 409
+    text = reply.content.decode()
+    assert "4 queues are paused." in text and "1 changed since you opened this" in text
+    assert "oskar changed the override" in text
+    assert paused() == ["q0", "q2", "q3", "q4"]
+    assert len(set(Queue.objects.filter(paused=True).values_list("paused_until", flat=True))) <= 2
+
+
+def test_made_up_progress_decides_nothing(jonas: Client) -> None:
+    queue = make_queue()
+    said = {"seen": f"{queue.id}:{queue.version}", "reason": "x", "done": "9" * 30, "left": "x,-1", "why": "<b>"}
+    assert post(jonas, "/pauses?all=1", **said).status_code == 204
+    assert paused() == ["api-calls"]
