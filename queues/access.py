@@ -58,6 +58,7 @@ class Action(enum.StrEnum):
     WORKER = "drain a worker"
     CANCEL = "cancel an execution"
     RETRY = "retry an execution"
+    ANSWER = "answer an execution"
     SCHEDULE = "manage schedules"
     LIMIT = "change a limit"
     PEOPLE = "manage people"
@@ -72,6 +73,7 @@ NEEDED: dict[Action, Level | None] = {
     Action.WORKER: Level.OPERATE,
     Action.CANCEL: Level.OPERATE,
     Action.RETRY: Level.OPERATE,
+    Action.ANSWER: Level.OPERATE,
     Action.SCHEDULE: Level.OPERATE,
     Action.LIMIT: Level.TUNE,
     Action.PEOPLE: None,  # about no queue: for admins, whatever is granted

@@ -246,7 +246,7 @@ class _WithStatus(admin.SimpleListFilter):
 @admin.register(Execution)
 class ExecutionAdmin(_Guarded, _ExecutionAdmin):
     of_queues = "queue"
-    list_display = ("id", "workflow", "queue", "status", "attempt", "enqueued_at", "finished_at")
+    list_display = ("id", "workflow", "queue", "status", "tries", "enqueued_at", "finished_at")
     list_select_related = ("queue",)
     list_filter = (_WithStatus, _InQueue)
     list_per_page = 50

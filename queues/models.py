@@ -330,6 +330,15 @@ class Execution(models.Model):
     def __str__(self) -> str:
         return str(self.id)
 
+    @property
+    def tries(self) -> int:
+        """How often it was begun from the top: a claim that goes on after a wait is none."""
+        return self.attempt - (self.resumes or 0)
+
+    @property
+    def max_tries(self) -> int:
+        return self.max_attempts - (self.resumes or 0)
+
 
 class Wait(models.Model):
     """What an execution waits for, or has waited for: a time, other executions, an event, a person.

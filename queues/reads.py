@@ -169,6 +169,12 @@ def count_waiting(queue: Queue, at_most: int) -> int:
     return line.values("id")[:at_most].count()
 
 
+def count_asleep(queue: Queue) -> int:
+    """How many wait for something else than a slot, as far as they are counted."""
+    asleep = Execution.objects.filter(queue=queue, status=Status.WAITING).order_by()
+    return asleep.values("id")[:MOST_COUNTED].count()
+
+
 def waiting(queue: Queue) -> list[Row]:
     """The next in line, in the order in which they start."""
     with connection.cursor() as cursor:
@@ -185,7 +191,8 @@ def finished(queue: Queue) -> list[Row]:
 
 
 def changes(queue: Queue) -> list[Change]:
-    return list(Change.objects.filter(queue=queue)[:MAX_RECENT])
+    found = Change.objects.filter(queue=queue).exclude(kind=Change.Kind.ANSWER)
+    return list(found[:MAX_RECENT])
 
 
 def declarations(queue: Queue) -> list[Declaration]:

@@ -45,6 +45,7 @@ execution_urls = [
     path("executions/<uuid:id>/lines", told.list_lines, name="execution-lines"),
     path("executions/<uuid:id>/log", told.download_lines, name="execution-log"),
     path("executions/<uuid:id>/cancellation", executions.cancellation, name="cancellation"),
+    path("executions/<uuid:id>/answer", executions.answer, name="answer"),
     path("executions/<uuid:id>/retry", executions.retry, name="retry"),
     path("executions/<uuid:id>/release", executions.release, name="release"),
 ]

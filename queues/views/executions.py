@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST, require_safe
+from msgspec import Raw
 
-from queues import details, reads
+from queues import awaited, details, reads
 from queues.access import NO_EXECUTION, Action, needs, queue_of_execution, sight
 from queues.again import again
 from queues.engine import operate
 from queues.engine.errors import ExecutionNotFound, NotPossible
 from queues.engine.workers import release_slot
 from queues.models import FINAL, Change, Queue
+from queues.rawjson import MAX_PAYLOAD_BYTES, problem
 from queues.story import story
 
 from .replies import actor, done, refused
@@ -45,6 +49,7 @@ def told_about(request: HttpRequest, execution: Any, queue: str) -> dict[str, An
     """What the parts of its page show."""
     log = details.log(execution.id)
     server = settings.POLOS_PUBLIC_URL or request.build_absolute_uri("/")
+    family = details.family(execution, sight(request.user))
     recipes = again(execution, execution.payload_text, queue, server)
     return {
         "story": story(execution, reads.attempts(execution), details.waits(execution), timezone.now()),
@@ -53,7 +58,9 @@ def told_about(request: HttpRequest, execution: Any, queue: str) -> dict[str, An
         "deadlines": reads.deadlines(execution),
         "deduplication": reads.deduplication(execution),
         "steps": reads.steps(execution),
-        "family": details.family(execution, sight(request.user)),
+        "family": family,
+        "has_children": any(member.row.execution.parent_id == execution.id for member in family.members),
+        "waits": awaited.waits(execution, sight(request.user)),
         "again": [
             ("again-command", "With the command", recipes.command),
             ("again-rest", "With the REST API", recipes.rest),
@@ -66,6 +73,9 @@ def told_about(request: HttpRequest, execution: Any, queue: str) -> dict[str, An
 @needs(Action.CANCEL, of=queue_of_execution)
 def cancellation(request: HttpRequest, id: UUID) -> HttpResponse:
     said = "Cancelled. A running one keeps its slot until its worker has stopped it."
+    if request.POST.get("children") == "cancel":
+        reaches = sight(request.user, Action.CANCEL).covers
+        return _act(request, id, partial(operate.cancel_family, reaches=reaches), said)
     return _act(request, id, operate.cancel_execution, said)
 
 
@@ -92,6 +102,24 @@ def release(request: HttpRequest, id: UUID) -> HttpResponse:
         return refused(request, str(no), "execution", id)
     said = "it is back in its place" if status == "queued" else f"it is {status}"
     return done(request, f"The slot is free, and {said}.", "execution", id)
+
+
+@require_POST
+@needs(Action.ANSWER, of=queue_of_execution)
+def answer(request: HttpRequest, id: UUID) -> HttpResponse:
+    data = _as_json(request.POST.get("data", ""))
+    if wrong := problem(data, MAX_PAYLOAD_BYTES):
+        return refused(request, f"Nothing was sent: the answer {wrong}.", "execution", id)
+    verb = partial(operate.answer_wait, key=request.POST.get("key", "")[:200].replace("\0", ""), data=Raw(data))
+    return _act(request, id, verb, "Answered. It goes on as soon as a slot is free.")
+
+
+def _as_json(text: str) -> bytes:
+    """What looks like JSON is taken as such, so that a slip in it is told; words are a text."""
+    text = text.strip()
+    if not text or text[0] in '{["-0123456789' or text in ("true", "false", "null"):
+        return text.encode(errors="replace")
+    return msgspec.json.encode(text)
 
 
 def _act(request: HttpRequest, id: UUID, verb: Callable[..., object], said: str) -> HttpResponse:

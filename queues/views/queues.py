@@ -31,6 +31,8 @@ def show_queue(request: HttpRequest, name: str) -> HttpResponse:
         "origin": sentences.origin_sentence(gauge, queue, now),
         "slots": _slots(queue),
         "waiting": reads.waiting(queue),
+        "asleep": reads.count_asleep(queue),
+        "most_asleep": reads.MOST_COUNTED,
         "finished": reads.finished(queue),
         "changes": reads.changes(queue),
         "declarations": reads.declarations(queue) if gauge.disagree else [],

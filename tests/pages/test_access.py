@@ -56,6 +56,7 @@ MATRIX = {
     ("get", "executions/<uuid:id>/lines"): VIEWERS,
     ("get", "executions/<uuid:id>/log"): VIEWERS,
     ("post", "executions/<uuid:id>/cancellation"): OPERATORS,
+    ("post", "executions/<uuid:id>/answer"): OPERATORS,
     ("post", "executions/<uuid:id>/retry"): OPERATORS,
     ("post", "executions/<uuid:id>/release"): OPERATORS,
     ("get", "schedules"): VIEWERS,
