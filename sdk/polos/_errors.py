@@ -49,6 +49,13 @@ if TYPE_CHECKING:
 class PolosError(Exception):
     """Everything that the SDK raises on purpose, and what a workflow raises to tell it something."""
 
+    is_kept = False  # whether every attempt gets it again, from what is stored: then another one does not help
+
+
+def kept(error: PolosError) -> PolosError:
+    error.is_kept = True
+    return error
+
 
 class DefinitionError(PolosError, ValueError):
     """A queue or a workflow is declared wrongly; the message names the place."""
@@ -169,7 +176,8 @@ class StepsChanged(StepError):
 
 
 class WaitTimeout(StepError, TimeoutError):
-    """No event came, or nobody answered, within the `timeout` of a step. Every later attempt is told the same."""
+    """No event came, or nobody answered, within the `timeout` of a step. Every attempt is told the same, so that
+    one which ends with it is not followed by another."""
 
 
 class AttemptTimeout(PolosError, TimeoutError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from ._errors import DefinitionError, DuplicateStep, Fail, NotSerializable, PayloadInvalid, Retry
+from ._errors import DefinitionError, DuplicateStep, Fail, NotSerializable, PayloadInvalid, PolosError, Retry
 from ._places import caller
 from ._seconds import seconds_of
 
@@ -44,7 +44,7 @@ class RetryPolicy:
 
     def pause_after(self, error: BaseException, tries: int) -> float | None:
         """Seconds until the next try after this error; None when there is none, however many are left."""
-        if isinstance(error, (NEVER, self.never)):
+        if isinstance(error, (NEVER, self.never)) or (isinstance(error, PolosError) and error.is_kept):
             return None
         if isinstance(error, Retry) and error.after is not None:
             return error.after

@@ -17,6 +17,7 @@ from ._errors import (
     ServerUnavailable,
     StepError,
     StepsChanged,
+    kept,
 )
 from ._execution import ErrorInfo, ExecutionHandle, read_execution, result_of
 from ._finals import Finals
@@ -137,7 +138,8 @@ class ChildSteps(StepBase):
         The child may run on the same queue, with any limit. Its result is kept: a later attempt gets the same.
 
         ExecutionFailed or ExecutionCancelled when it ends so, ExecutionTimeout when it has not ended `timeout`
-        (seconds or a timedelta) after it was started; it goes on then.
+        (seconds or a timedelta) after it was started; it goes on then. Every attempt gets the same error, so that
+        one which ends with it is not followed by another.
         """
         item = Invocation(workflow=workflow, payload=payload, **options)
         return self._counted(self._invoke_and_wait(key, called_from(), item, timeout))
@@ -334,14 +336,15 @@ class ChildSteps(StepBase):
         key = f"{handle.key}.result" if handle._asked == 1 else f"{handle.key}.result-{handle._asked}"
         (found,) = await self._ends(key, place, [handle], timeout) or (None,)
         if found is None:
-            raise ExecutionTimeout(
-                f"Execution {handle.id} of {handle.workflow_id} was not finished within its timeout: step {key!r} "
-                f"at {shown(place)}"
-            )
+            what = f"Execution {handle.id} of {handle.workflow_id} was not finished within its timeout"
+            raise kept(ExecutionTimeout(f"{what}: step {key!r} at {shown(place)}"))
         if found["status"] == "missing":
             raise ExecutionError(f"Execution {handle.id} of {handle.workflow_id} is not there any more: {_GONE}")
         execution = read_execution({"workflow_id": handle.workflow_id, "queue": handle.queue, **found})
-        result: R = result_of(execution, handle._shape)
+        try:
+            result: R = result_of(execution, handle._shape)
+        except ExecutionError as error:
+            raise kept(error) from None
         return result
 
     async def _batch_and_wait(
@@ -350,10 +353,8 @@ class ChildSteps(StepBase):
         handles = await self._batch_invoke(key, place, items)
         found = await self._ends(f"{key}.results", place, handles, timeout) if handles else []
         if found is None:
-            raise ExecutionTimeout(
-                f"The {len(handles):,} children of step {key!r} at {shown(place)} were not all finished within "
-                "their timeout"
-            )
+            what = f"The {len(handles):,} children of step {key!r} at {shown(place)}"
+            raise kept(ExecutionTimeout(f"{what} were not all finished within their timeout"))
         return [self._child_result(key, handle, each) for handle, each in zip(handles, found, strict=True)]
 
     def _child_result(self, key: str, handle: ExecutionHandle[Any], found: dict[str, Any]) -> ChildResult[Any]:
@@ -398,8 +399,8 @@ class ChildSteps(StepBase):
         text = encode({"ends": found}, f"Step {key}")
         if len(text) > MOST_KEPT:
             text = '{"ends":null}'
-        kept = await self._keep(key, self._now(), text)
-        return kept["ends"] or found
+        stored = await self._keep(key, self._now(), text)
+        return stored["ends"] or found
 
     async def _stored_ends(self, key: str, ids: list[str]) -> list[dict[str, Any]] | None:
         known = self._replay.stored[key]

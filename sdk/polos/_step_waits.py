@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar, overload
 from urllib.parse import quote
 
-from ._errors import Conflict, NotSerializable, StepError, WaitTimeout
+from ._errors import Conflict, NotSerializable, StepError, WaitTimeout, kept
 from ._events import Event, event_body, read_event
 from ._ids import child_id
 from ._json import encode
@@ -217,9 +217,8 @@ class WaitSteps(StepBase):
         after = {} if since is None else {"since": _moment(key, since)}
         found = await self._answer(key, place, "event", {"topic": topic, **after}, timeout)
         if "event" not in found:
-            raise WaitTimeout(
-                f"No event came under {topic} within {_told(timeout)}: step {key!r} at {shown(place)}"
-            )
+            words = f"No event came under {topic} within {_told(timeout)}: step {key!r} at {shown(place)}"
+            raise kept(WaitTimeout(words))
         event = found["event"]
         payload = self._typed(event.get("payload"), _shape(payload_type), key, "The payload of the event of step")
         return read_event(event, payload)
@@ -232,7 +231,7 @@ class WaitSteps(StepBase):
             )
         found = await self._answer(key, place, "resume", {"note": data}, timeout)
         if "answer" not in found:
-            raise WaitTimeout(f"Nobody answered within {_told(timeout)}: step {key!r} at {shown(place)}")
+            raise kept(WaitTimeout(f"Nobody answered within {_told(timeout)}: step {key!r} at {shown(place)}"))
         return self._typed(found["answer"], _shape(answer_type), key, "The answer to step")
 
     async def _answer(
@@ -255,8 +254,8 @@ class WaitSteps(StepBase):
         if over is None:
             await self._park(key, kind, more if seconds is None else {**more, "seconds": seconds})
         found = {"timed_out": True} if over["timed_out"] else {name: over["answer"]}
-        kept: dict[str, Any] = await self._keep(key, self._now(), encode(found, f"The answer to step {key}"))
-        return kept
+        stored: dict[str, Any] = await self._keep(key, self._now(), encode(found, f"The answer to step {key}"))
+        return stored
 
     def _stored_answer(self, key: str, kind: str, name: str) -> dict[str, Any]:
         known = self._replay.stored[key]

@@ -353,6 +353,18 @@ async def test_the_error_of_a_child_is_the_parents_and_stays(server: FakeServer)
     assert (await ended(server, body, double))["result"].endswith(" failed: Fail: negative failed")
 
 
+async def test_what_every_attempt_would_be_told_again_is_not_tried_again(server: FakeServer) -> None:
+    async def child(ctx: Context) -> None:
+        await ctx.step.invoke_and_wait("child", double, -1)
+
+    async def event(ctx: Context) -> None:
+        await ctx.step.wait_for_event("event", "nothing", timeout=0.1)
+
+    for body in (child, event):
+        execution = await ended(server, body, double, max_attempts=3)
+        assert (execution["status"], execution["attempt"]) == ("failed", 1)
+
+
 async def test_a_child_that_takes_too_long_goes_on(server: FakeServer) -> None:
     @workflow(id="slow")
     async def slow(ctx: Context) -> str:
