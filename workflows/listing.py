@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
 
@@ -94,16 +95,23 @@ def triggered(sight: Sight) -> list[Triggered]:
     return [row for row in rows if sight.covers(row.queue)]
 
 
-def search(text: str, sight: Sight) -> list[Schedule]:
-    """Those within sight with every word of a text in the name of the schedule or its workflow, by name."""
+def search(
+    text: str, *, after: str, most: int, covers: Callable[[str], bool] | None, workflow: str | None = None
+) -> list[Schedule]:
+    """Those with every word of a text in the name of the schedule or its workflow, by name, from `after` on.
+
+    `covers` says which queues somebody sees; None: all of them.
+    """
     wanted = Q()
     for word in text.split()[:MOST_WORDS]:
         wanted &= Q(name__icontains=word) | Q(workflow__icontains=word)
-    found = Schedule.objects.select_related("queue").filter(wanted)
-    if sight.everywhere:
-        return list(found)
+    if workflow is not None:
+        wanted &= Q(workflow=workflow)
+    found = Schedule.objects.select_related("queue").filter(wanted, name__gt=after)
+    if covers is None:
+        return list(found[:most])
     homes = homes_of()
-    return [schedule for schedule in found if sight.covers(queue_of(schedule, homes))]
+    return list(islice((schedule for schedule in found if covers(queue_of(schedule, homes))), most))
 
 
 def homes_of(workflows: set[str] | None = None) -> dict[str, str]:

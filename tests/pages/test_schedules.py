@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from queues.models import Change, Execution, Grant, Queue, Status
-from workflows.models import Schedule, Tick, Workflow
+from workflows.models import Arrival, Schedule, Tick, Trigger, Workflow
 
 from .conftest import SignIn, finished, make_queue, make_schedule, make_worker
 
@@ -227,3 +227,26 @@ def test_a_grant_shows_and_lets_manage_only_what_is_on_its_queues(
     assert announced(otto.post("/schedules/new", CRON | {"workflow": "bill"}, headers=HTMX)) == (
         "The schedule bill is made."
     )
+
+
+def test_an_execution_says_which_schedule_started_it(schedule: Schedule, vera: Client) -> None:
+    execution: Execution = finished(Queue.objects.get(name="api-calls"), make_worker("w"))
+    started = tick(schedule, execution_id=execution.id)
+    assert "Started by the schedule nightly , due" in said(body(vera, f"/executions/{execution.id}"))
+    Tick.objects.filter(id=started.id).update(by="jonas")
+    assert "Run by jonas from the schedule nightly" in said(body(vera, f"/executions/{execution.id}"))
+
+
+def test_triggers_are_listed_with_what_waits(vera: Client, sign_in: SignIn, people: dict[str, User]) -> None:
+    assert "trigger_on_event" in body(vera, "/schedules")
+    queue = make_queue("mail")
+    Workflow.objects.create(id="ship", queue=queue, registered_at=timezone.now())
+    trigger = Trigger.objects.create(
+        workflow="ship", topic="orders/new", batch_size=5, batch_timeout=90, declared_at=timezone.now()
+    )
+    Arrival.objects.create(trigger=trigger, event_id=uuid4(), at=timezone.now())
+    text = said(body(vera, "/schedules"))
+    assert "orders/new ship on mail batches of 5, or fewer after 1 min 30 s 1" in text
+    people["otto"] = User.objects.create_user("otto")
+    Grant.objects.create(user=people["otto"], pattern="billing/*", level="operate", granted_by="ana")
+    assert "orders/new" not in body(sign_in("otto"), "/schedules")

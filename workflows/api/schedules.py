@@ -37,11 +37,8 @@ def one(principal: Principal, schedule_id: UUID) -> ScheduleView:
 
 def page(principal: Principal, *, workflow: str | None, limit: int, cursor: str) -> SchedulePage:
     """By name; the cursor is the last name of the page before."""
-    found = Schedule.objects.select_related("queue").filter(name__gt=cursor)
-    if workflow is not None:
-        found = found.filter(workflow=workflow)
-    homes = listing.homes_of()
-    rows = [row for row in found if principal.reaches(listing.queue_of(row, homes))][: limit + 1]
+    covers = principal.reaches if principal.patterns else None
+    rows = listing.search("", workflow=workflow, after=cursor, most=limit + 1, covers=covers)
     more = len(rows) > limit
     return SchedulePage(schedules=_views(rows[:limit]), next_cursor=rows[limit - 1].name if more else None)
 

@@ -41,15 +41,16 @@ manages = needs(Action.SCHEDULE, of=queue_of_schedule, missing=NO_SCHEDULE)
 def list_schedules(request: HttpRequest) -> HttpResponse:
     search = request.GET.get("search", "").replace("\0", "").strip()[:200]
     after = request.GET.get("after", "").replace("\0", "")[:200]
-    found = listing.search(search, sight(request.user))
-    some = [schedule for schedule in found if schedule.name > after][: PAGE_SIZE + 1]
+    mine = sight(request.user)
+    covers = None if mine.everywhere else mine.covers
+    some = listing.search(search, after=after, most=PAGE_SIZE + 1, covers=covers)
     context = {
         "rows": listing.rows(some[:PAGE_SIZE], timezone.now()),
         "search": search,
         "paged": bool(after),
         "after": some[PAGE_SIZE - 1].name if len(some) > PAGE_SIZE else "",
         "filtered": bool(search),
-        "triggers": listing.triggered(sight(request.user)),
+        "triggers": listing.triggered(mine),
     }
     return render(request, "schedules/list.html", context)
 
