@@ -11,7 +11,7 @@ from uuid import UUID
 from django.apps import apps
 from django.db import connection
 from django.db.models import Count, F, Q, QuerySet, TextField
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Left, Length
 
 from .access import EVERYWHERE, NOWHERE, Sight
 from .engine.statements import statement
@@ -38,6 +38,8 @@ MAX_SLOTS = 12  # a larger limit is listed by what runs only
 MAX_WAITING = 20
 MOST_COUNTED = 100_000
 MAX_RECENT = 12
+MAX_STEPS = 200
+MAX_SHOWN = 4_000  # characters of a step's result
 MAX_GONE = 50
 
 
@@ -249,10 +251,15 @@ def deduplication(execution: Execution) -> Deduplication | None:
 
 
 def steps(execution: Execution) -> list[Any]:
-    """Checkpoints of this execution. They belong to the app above, so it is asked by name: imports point down."""
+    """The first checkpoints of this execution, and one more; of long results the beginning.
+
+    They belong to the app above, so it is asked by name: imports point down.
+    """
     step = apps.get_model("workflows", "Step")
     found = step._default_manager.filter(execution_id=execution.id).order_by("started_at", "id")
-    return list(_as_text(found, "result", "error"))
+    found = found.defer("result", "error").annotate(error_text=Cast("error", TextField()))
+    whole = Cast("result", TextField())
+    return list(found.annotate(result_text=Left(whole, MAX_SHOWN), result_size=Length(whole))[: MAX_STEPS + 1])
 
 
 def place_in_line(execution: Execution, *, at_most: int = 1_000) -> int | None:

@@ -12,6 +12,7 @@ from .reads import Attempt
 
 WIDTH = 1000.0  # of the picture
 LEAST_WIDTH = 2.0  # of a stretch that is there at all
+MOST = 100  # stretches, the newest
 SAME_TIME = dt.timedelta(seconds=2)  # within which a claim ends and its waits begin
 
 
@@ -67,17 +68,21 @@ class Story:
     start: dt.datetime
     end: dt.datetime | None  # empty: still going on
     legend: list[tuple[str, str]]  # kinds of the bars that are there, in words
+    hidden: int  # earlier stretches that are left out
 
 
 def story(execution: Execution, attempts: Sequence[Attempt], waits: Sequence[Wait], now: dt.datetime) -> Story:
     """From what its row, its claims and its waits tell. What nobody wrote down, as who retried it, is not told."""
-    stretches = _stretches(execution, attempts, waits)
+    every = _stretches(execution, attempts, waits)
+    stretches = every[-MOST:]
     end = execution.finished_at
     start = stretches[0].start if stretches else execution.enqueued_at
     bars = _bars(stretches, start, end or now)
     kinds = {bar.kind for bar in bars}
     legend = [(kind, words) for kind, words in LEGEND.items() if kind in kinds]
-    return Story(stretches=stretches, bars=bars, start=start, end=end, legend=legend)
+    return Story(
+        stretches=stretches, bars=bars, start=start, end=end, legend=legend, hidden=len(every) - len(stretches)
+    )
 
 
 def _stretches(execution: Execution, attempts: Sequence[Attempt], waits: Sequence[Wait]) -> list[Stretch]:

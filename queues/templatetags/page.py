@@ -210,11 +210,17 @@ def colon(items: Any) -> str:
 
 
 @register.inclusion_tag("parts/json.html")
-def json_block(raw: str | None, empty: str = "none") -> dict[str, Any]:
-    """Somebody else's JSON, as text, folded when it is long."""
+def json_block(raw: str | None, empty: str = "none", id: str = "") -> dict[str, Any]:
+    """Somebody else's JSON, as text, folded when it is long; with an id it can be copied."""
     text = "" if raw is None or raw == "null" else indented(raw)
     lines = text.count("\n") + 1
-    return {"text": text, "empty": empty, "lines": lines, "fold": lines > FOLD_BEYOND or len(text) > 2_000}
+    return {
+        "text": text,
+        "id": id,
+        "empty": empty,
+        "lines": lines,
+        "fold": lines > FOLD_BEYOND or len(text) > 2_000,
+    }
 
 
 @register.filter

@@ -46,26 +46,32 @@ def show_execution(request: HttpRequest, id: UUID) -> HttpResponse:
 
 
 def told_about(request: HttpRequest, execution: Any, queue: str) -> dict[str, Any]:
-    """What the parts of its page show."""
-    log = details.log(execution.id)
-    server = settings.POLOS_PUBLIC_URL or request.build_absolute_uri("/")
+    """What the parts of its page show. Log and recipes are not fetched again: the log goes on by itself."""
+    steps = reads.steps(execution)
     family = details.family(execution, sight(request.user))
-    recipes = again(execution, execution.payload_text, queue, server)
-    return {
+    parts = {
         "story": story(execution, reads.attempts(execution), details.waits(execution), timezone.now()),
-        "log": log,
-        "progress": log.progress,
         "deadlines": reads.deadlines(execution),
         "deduplication": reads.deduplication(execution),
-        "steps": reads.steps(execution),
+        "steps": steps[: reads.MAX_STEPS],
+        "more_steps": len(steps) > reads.MAX_STEPS,
         "family": family,
         "has_children": any(member.row.execution.parent_id == execution.id for member in family.members),
         "waits": awaited.waits(execution, sight(request.user)),
+    }
+    if "Polos-Refresh" in request.headers:
+        return parts | {"progress": details.progress_of([execution.id]).get(execution.id)}
+    server = settings.POLOS_PUBLIC_URL or request.build_absolute_uri("/")
+    log, recipes = details.log(execution.id), again(execution, execution.payload_text, queue, server)
+    return parts | {
+        "log": log,
+        "progress": log.progress,
         "again": [
             ("again-command", "With the command", recipes.command),
             ("again-rest", "With the REST API", recipes.rest),
             ("again-python", "In Python", recipes.python),
         ],
+        "again_needs_file": recipes.needs_file,
     }
 
 

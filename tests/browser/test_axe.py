@@ -14,8 +14,18 @@ from playwright.sync_api import Page, expect
 
 from queues import limits
 from queues.models import Change, Status
-from tests.pages.conftest import finished, make_execution, make_queue, make_schedule, make_worker, running
+from tests.pages.conftest import (
+    finished,
+    make_execution,
+    make_queue,
+    make_schedule,
+    make_worker,
+    running,
+    seconds_ago,
+)
 from tests.pages.test_access import MATRIX
+from tests.pages.test_story import say_progress, tell
+from workflows.models import Step
 
 from .conftest import DESK, PHONE, OpenPage
 from .test_history import past
@@ -32,8 +42,8 @@ RUN = """async rules => {
 OF_COLOURS = ["color-contrast", "link-in-text-block"]
 # What a page fetches into itself, and files: no pages of their own.
 NO_PAGES = {
-    "executions.csv", "executions.jsonl", "executions/suggestions", "schedules/preview", "charts/<path:name>",
-    "lanes/<path:name>",
+    "executions.csv", "executions.jsonl", "executions/suggestions", "executions/<uuid:id>/lines",
+    "executions/<uuid:id>/log", "schedules/preview", "charts/<path:name>", "lanes/<path:name>",
 }  # fmt: skip
 NAME = "billing/api-calls"
 TRACEBACK = 'Traceback (most recent call last):\n  File "jobs.py", line 3\n' * 20
@@ -57,6 +67,15 @@ def stage(people: dict[str, User]) -> Iterator[dict[str, str]]:
     for status in (Status.COMPLETED, Status.CANCELLED):
         finished(queue, worker, status)
     failed = finished(queue, worker, Status.FAILED, error=json.dumps(ERROR))
+    for level in ("debug", "info", "warning", "error"):
+        tell(failed, "a line", level=level, fields='{"page": 4, "long": "' + 300 * "x" + '"}')
+    tell(failed, "once more", attempt=2)
+    say_progress(failed, 0.4, "page 4 of 10")
+    make_execution(queue, parent_id=failed.id)
+    Step.objects.create(
+        execution_id=failed.id, key="fetch", result='{"id": 1}', attempt=1, started_at=seconds_ago(5),
+        ended_at=seconds_ago(4),
+    )  # fmt: skip
     past(queue)
     make_queue("billing/unlimited", None)
     make_queue("mail")
