@@ -62,6 +62,7 @@ def list_queues(request: HttpRequest) -> HttpResponse:
         "earlier_start": max(0, view.start - PAGE_SIZE) or "",
         "attention": gauges.attention(survey.gauges),
         "refresh": _refresh(view),
+        "granted": sight(request.user).patterns,
         "pins": vacuum.pins() if may(request.user, Action.PEOPLE) else [],
     }
     return render(request, "queues/list.html", context)

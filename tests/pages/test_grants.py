@@ -119,6 +119,13 @@ def test_a_viewer_with_a_grant_has_buttons_on_those_rows_only(people: dict[str, 
     assert vera.get("/limits/mail").status_code == 403
 
 
+def test_an_empty_list_says_what_one_may_see(otto: Client) -> None:
+    make_queue("mail")
+    html = text(otto, "/")
+    assert "Your grants name" in html and "billing/*" in html
+    assert "No queue yet" not in html
+
+
 def test_favourites_are_counted_as_far_as_they_are_seen(
     otto: Client, people: dict[str, User], both: tuple[Queue, Queue]
 ) -> None:

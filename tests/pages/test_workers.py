@@ -30,7 +30,7 @@ def text(client: Client, address: str) -> str:
 def test_a_worker_is_drained_and_kept_with_reason_and_trail(jonas: Client) -> None:
     worker = make_worker(queue=make_queue("mail"), max_concurrent=4)
     address = f"/workers/{worker.id}/drain"
-    assert "takes nothing new from now on, finishes the 0 that it runs" in text(jonas, address)
+    assert "takes nothing new from now on, and then its process ends" in text(jonas, address)
     assert jonas.post(address, headers=HTMX).status_code == 422
     assert jonas.post(address, {"reason": "new host"}, headers=HTMX).status_code == 204
     worker.refresh_from_db()
