@@ -59,6 +59,8 @@ class Action(enum.StrEnum):
     CANCEL = "cancel an execution"
     RETRY = "retry an execution"
     ANSWER = "answer an execution"
+    PRIORITY = "change the priority of an execution"
+    RERUN = "run an execution again"
     SCHEDULE = "manage schedules"
     LIMIT = "change a limit"
     PEOPLE = "manage people"
@@ -74,6 +76,8 @@ NEEDED: dict[Action, Level | None] = {
     Action.CANCEL: Level.OPERATE,
     Action.RETRY: Level.OPERATE,
     Action.ANSWER: Level.OPERATE,
+    Action.PRIORITY: Level.OPERATE,
+    Action.RERUN: Level.OPERATE,
     Action.SCHEDULE: Level.OPERATE,
     Action.LIMIT: Level.TUNE,
     Action.PEOPLE: None,  # about no queue: for admins, whatever is granted

@@ -13,6 +13,7 @@ from django.utils import timezone
 from . import bulk, words
 from .access import Role
 from .ends import BadEnd, end
+from .engine.operate import MOST_PRIORITY
 from .gauges import Gauge
 from .models import Grant
 from .names import pattern_problem
@@ -136,6 +137,41 @@ class ManyPauseForm(_Many, _Timed):
 
 class ManyResumeForm(_Many, ResumeForm):
     pass
+
+
+class RerunForm(forms.Form):
+    payload = forms.CharField(required=False, strip=False)  # JSON, checked where it is stored
+    reason = forms.CharField(max_length=500, required=False)
+
+
+class PriorityForm(forms.Form):
+    priority = forms.IntegerField(
+        min_value=-MOST_PRIORITY,
+        max_value=MOST_PRIORITY,
+        error_messages={
+            "required": "Say how many seconds.",
+            "invalid": "A head start is a whole number of seconds.",
+            "min_value": f"A head start is at least -{MOST_PRIORITY:,} seconds.",
+            "max_value": f"A head start is at most {MOST_PRIORITY:,} seconds.",
+        },
+    )
+    reason = forms.CharField(max_length=500, required=False)
+
+
+class BulkForm(PriorityForm):
+    """What a dialog about many executions sends back: what it counted, and when."""
+
+    reason = forms.CharField(
+        max_length=500, error_messages={"required": "Say why, in a few words: the others read it in the trail."}
+    )
+    act = forms.UUIDField(required=False)
+    at = forms.DateTimeField()
+    counted = forms.IntegerField(min_value=0, max_value=2**31 - 1, required=False)
+    all = forms.BooleanField(required=False)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["priority"].required = self.data.get("verb") == "priority"
 
 
 class InviteForm(forms.Form):

@@ -123,6 +123,10 @@ class Change(models.Model):
         SLOT = "slot", "release of a slot"
         WORKER = "worker", "worker"
         ANSWER = "answer", "answer"
+        CANCEL = "cancel", "cancellation"
+        RETRY = "retry", "retry"
+        PRIORITY = "priority", "priority"
+        RERUN = "rerun", "run again"
 
     class Through(models.TextChoices):
         PAGE = "page", "page"
@@ -131,6 +135,9 @@ class Change(models.Model):
         COMMAND = "command", "command line"
         WORKER = "worker", "worker"
         SERVER = "server", "server"
+
+    # About one execution (`subject` is its id), or about many (`subject` is the id of the bulk act).
+    OF_EXECUTIONS = (Kind.CANCEL, Kind.RETRY, Kind.PRIORITY, Kind.RERUN)
 
     # Empty: about a worker, which may serve many queues.
     queue = models.ForeignKey(Queue, on_delete=models.CASCADE, related_name="changes", null=True, blank=True)
@@ -504,6 +511,94 @@ class Holding(models.Model):
 
     def __str__(self) -> str:
         return f"{self.execution_id} attempt {self.attempt}"
+
+
+class Rerun(models.Model):
+    """An execution that runs another one again."""
+
+    execution_id = models.UUIDField(primary_key=True)
+    of = models.UUIDField()
+    edited = models.BooleanField()  # with another payload
+
+    class Meta:
+        indexes = (models.Index(fields=("of",), name="rerun_of"),)
+
+    def __str__(self) -> str:
+        return f"{self.execution_id} of {self.of}"
+
+
+class BulkAct(models.Model):
+    """One act on many executions, in the background: what was asked, how far it is, what became of it.
+
+    `below` is the place in the ids, which only falls, and moves in the transaction that acts: so each execution is
+    acted on at most once, whoever goes on and whenever the one before was killed.
+    """
+
+    class Verb(models.TextChoices):
+        CANCEL = "cancel", "cancel"
+        RETRY = "retry", "retry"
+        PRIORITY = "priority", "change priority"
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "waiting"
+        RUNNING = "running", "running"
+        DONE = "done", "done"
+        STOPPED = "stopped", "stopped"
+
+    id = models.UUIDField(primary_key=True)
+    verb = models.CharField(max_length=10, choices=Verb.choices)
+    priority = models.IntegerField(null=True, blank=True)
+    search = models.CharField(max_length=500, blank=True, default="")  # a search line; empty = everything
+    of_chosen = models.BooleanField(default=False)
+    chosen = ArrayField(models.UUIDField(), null=True, blank=True)  # instead of a search, highest first
+    patterns = ArrayField(
+        models.CharField(max_length=200), null=True, blank=True
+    )  # of queues; empty = every queue
+    counted = models.PositiveIntegerField()  # when it was asked
+    counted_all = models.BooleanField(default=True)  # or there are more
+
+    asked_at = models.DateTimeField()  # what was enqueued after this is left alone
+    actor = models.CharField(max_length=200)
+    through = models.CharField(max_length=10, choices=Change.Through.choices)
+    reason = models.CharField(max_length=500, blank=True, default="")
+
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    below = models.UUIDField(null=True, blank=True)  # empty: not begun
+    back_to = models.DateTimeField(null=True, blank=True)  # when the last one looked at was enqueued
+    changed = models.PositiveIntegerField(default=0)
+    left = models.PositiveIntegerField(default=0)  # looked at, and not possible any more
+    by_queue = models.JSONField(default=dict)  # id of a queue → how many of `changed`
+    began_at = models.DateTimeField(null=True, blank=True)
+    worked_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    stopped_by = models.CharField(max_length=200, blank=True, default="")
+
+    class Meta:
+        ordering = ("-asked_at",)
+        indexes = (
+            models.Index(
+                fields=("worked_at",), name="bulk_act_open", condition=Q(state__in=("waiting", "running"))
+            ),
+            models.Index(fields=("-asked_at",), name="bulk_act_by_time"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.search}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in (self.State.WAITING, self.State.RUNNING)
+
+
+class BulkLeft(models.Model):
+    """An execution that a bulk act met and could not act on, and why."""
+
+    act = models.ForeignKey(BulkAct, on_delete=models.CASCADE, related_name="lefts")
+    execution_id = models.UUIDField()
+    why = models.CharField(max_length=300)
+
+    def __str__(self) -> str:
+        return f"{self.execution_id}: {self.why}"
 
 
 class Rollup(models.Model):

@@ -14,6 +14,7 @@ from django.db.models import Count, F, Q, QuerySet, TextField
 from django.db.models.functions import Cast, Left, Length
 
 from .access import EVERYWHERE, NOWHERE, Sight
+from .engine.operate import Seen
 from .engine.statements import statement
 from .limits import database_now
 from .models import (
@@ -27,6 +28,7 @@ from .models import (
     Holding,
     Queue,
     Registration,
+    Rerun,
     Status,
     Worker,
 )
@@ -213,6 +215,19 @@ def executions(ids: Sequence[UUID], sight: Sight = EVERYWHERE) -> list[Row]:
 def execution(id: UUID) -> Any:
     """One execution with `payload_text`, `result_text` and `error_text`; None when there is none."""
     return _as_text(Execution.objects.filter(id=id), "payload", "result", "error").first()
+
+
+def seen(execution: Execution) -> Seen:
+    """As who looks at it decides; what is no longer so refuses the act."""
+    return Seen(execution.status, execution.attempt)
+
+
+def rerun_of(execution: Execution) -> Rerun | None:
+    return Rerun.objects.filter(execution_id=execution.id).first()
+
+
+def reruns(execution: Execution) -> list[Rerun]:
+    return list(Rerun.objects.filter(of=execution.id).order_by("-execution_id")[:MAX_RECENT])
 
 
 def attempts(execution: Any) -> list[Attempt]:

@@ -6,11 +6,20 @@ import datetime as dt
 from dataclasses import dataclass
 
 from django.db.models import Q
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from .access import EVERYWHERE, Sight
 from .models import Change
 
 PAGE_SIZE = 50
+ON_EXECUTIONS = {
+    Change.Kind.CANCEL: "cancelled",
+    Change.Kind.RETRY: "retried",
+    Change.Kind.PRIORITY: "changed the priority of",
+    Change.Kind.RERUN: "ran again",
+}
 ACTS = (Change.Kind.DRAIN, Change.Kind.PURGE, Change.Kind.SLOT, Change.Kind.WORKER)  # said by `of_act`
 MOST_WORDS = 8
 
@@ -89,3 +98,26 @@ def of_act(change: Change) -> str:
     if change.kind == Change.Kind.WORKER:
         return f"{'drained' if change.after == 'draining' else 'stopped draining'} the worker {change.subject}"
     return f"released {change.before}"
+
+
+def on_executions(change: Change) -> SafeString:
+    """`cancelled 019a…c3f2aa, which was queued`, `retried 1,204 executions`; empty for other changes."""
+    if change.kind not in ON_EXECUTIONS:
+        return SafeString("")
+    did = ON_EXECUTIONS[Change.Kind(change.kind)]
+    if not change.before:
+        return format_html('{} <a href="{}">{}</a>', did, reverse("bulk", args=[change.subject]), change.after)
+    return format_html("{} {}{}", did, _execution(change.subject), _after(change))
+
+
+def _after(change: Change) -> SafeString:
+    if change.kind == Change.Kind.RERUN:
+        return format_html(" as {}", _execution(change.after))
+    if change.kind == Change.Kind.PRIORITY:
+        return format_html(' <span class="nowrap">{} → <b>{}</b></span>', change.before, change.after)
+    return format_html(", which was {}", change.before)
+
+
+def _execution(id: str) -> SafeString:
+    address = reverse("execution", args=[id])
+    return format_html('<a class="mono" href="{}">{}…{}</a>', address, id[:4], id[-6:])

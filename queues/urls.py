@@ -7,6 +7,8 @@ from django.urls import path
 from .views import (
     accounts,
     bulk,
+    bulk_acts,
+    execution_acts,
     executions,
     help,
     history,
@@ -48,6 +50,12 @@ execution_urls = [
     path("executions/<uuid:id>/answer", executions.answer, name="answer"),
     path("executions/<uuid:id>/retry", executions.retry, name="retry"),
     path("executions/<uuid:id>/release", executions.release, name="release"),
+    path("executions/<uuid:id>/rerun", execution_acts.rerun, name="rerun"),
+    path("executions/<uuid:id>/priority", execution_acts.priority, name="priority"),
+    path("bulk", bulk_acts.list_acts, name="bulk-acts"),
+    path("bulk/new", bulk_acts.new, name="bulk-new"),
+    path("bulk/<uuid:id>", bulk_acts.show, name="bulk"),
+    path("bulk/<uuid:id>/stop", bulk_acts.stop, name="bulk-stop"),
 ]
 
 worker_urls = [

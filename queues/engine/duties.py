@@ -65,6 +65,7 @@ class Duties:
         self._engine = engine
         self.hurry = asyncio.Event()  # an execution waits for another one to stop
         self._unserved_from = 0.0  # monotonic time from which pairs that nobody serves are looked for again
+        self._due: dict[Callable[[Database], Awaitable[float]], float] = {}  # of `also_do`: when to ask again
         self.swept_at = 0.0  # monotonic time of the last sweep that worked, for the metrics
 
     async def sweep(self) -> None:
@@ -180,8 +181,12 @@ class Duties:
         await asyncio.sleep(PRUNE_SECONDS)
 
     async def others(self) -> None:
-        seconds = [await duty(self._engine.database) for duty in also_do]
-        await asyncio.sleep(min(seconds, default=PRUNE_SECONDS))
+        for duty in also_do:
+            if time.monotonic() >= self._due.get(duty, 0.0):
+                seconds = await duty(self._engine.database)
+                self._due[duty] = time.monotonic() + seconds
+        due = min(self._due.values(), default=time.monotonic() + PRUNE_SECONDS)
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _prune_queue(self, queue_id: int) -> None:
         engine = self._engine

@@ -5,6 +5,7 @@ EngineError
 ├── WorkerGone          the worker is unknown, lost or has left: register again under a new id
 ├── ExecutionNotFound
 └── NotPossible         the execution's status forbids it; `detail` says why
+    └── ChangedSince    it is not as the one who decided saw it; `detail` says what changed
 """
 
 from __future__ import annotations
@@ -38,3 +39,8 @@ class NotPossible(EngineError):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+
+class ChangedSince(NotPossible):
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"{detail} Nothing was done: look again, then decide.")

@@ -1,11 +1,11 @@
-"""cancel, retry, answer: what people (and programs on their behalf) do to one execution.
+"""cancel, retry, change of priority, answer: what people (and programs on their behalf) do to one execution.
 
 Plain functions on Django's connection, each one transaction; page, admin, REST and command call the same ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,12 +16,49 @@ from msgspec import Raw
 
 from ..models import Change, Wait
 from .arrays import uuids
-from .errors import ExecutionNotFound, NotPossible
+from .errors import ChangedSince, ExecutionNotFound, NotPossible
 from .statements import statement
 from .waking import wake, wake_after
 
 MOST_CANCELLED = 1_000  # executions in one transaction
 MOST_ROUNDS = 10
+MOST_PRIORITY = 1_000_000  # seconds of head start, and of handicap
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An execution as somebody saw it when they decided. In a form: `queued:0`."""
+
+    status: str
+    attempt: int | None = None  # claims so far; None: whichever
+
+    def __str__(self) -> str:
+        return f"{self.status}:{self.attempt}"
+
+    @classmethod
+    def read(cls, text: str) -> Seen | None:
+        status, _, attempt = text.partition(":")
+        return cls(status, int(attempt)) if attempt.isdecimal() and len(attempt) < 10 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """An execution whose row is locked until the end of the transaction."""
+
+    id: UUID
+    status: str
+    attempt: int
+    queue_id: int
+    priority: int
+    workflow: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a verb made of an execution, and the wake-up to send with the commit; empty: none."""
+
+    status: str
+    wake: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +74,164 @@ class RetryOutcome:
     status: str
 
 
-def cancel_execution(execution_id: UUID, *, actor: str, through: Change.Through) -> CancelOutcome:
+def cancel_execution(
+    execution_id: UUID, *, actor: str, through: Change.Through, reason: str = "", seen: Seen | None = None
+) -> CancelOutcome:
     """What waits is cancelled at once; what runs is asked to stop. Asking twice changes nothing.
 
-    Raises `ExecutionNotFound`, or `NotPossible` when it has completed or failed.
+    Raises `ExecutionNotFound`, `ChangedSince`, or `NotPossible` when it has completed or failed.
     """
-    by = f"{actor} ({Change.Through(through).label})"[:200]
-    row = _run("cancel", {"id": execution_id, "by": by})
+    with transaction.atomic():
+        row = lock(execution_id)
+        if row.status in ("cancelled", "cancelling"):
+            return CancelOutcome(execution_id, row.status, changed=False)
+        check_seen(row, seen)
+        done = cancel(row, by=signed(actor, through))
+        note(row, Change.Kind.CANCEL, done.status, actor=actor, through=through, reason=reason)
+        tell({done.wake})
+    return CancelOutcome(execution_id, done.status, changed=True)
+
+
+def retry_execution(
+    execution_id: UUID, *, actor: str, through: Change.Through, reason: str = "", seen: Seen | None = None
+) -> RetryOutcome:
+    """A failed or cancelled execution is queued again, in a new place, with one more try.
+
+    Raises `ExecutionNotFound`, `ChangedSince`, or `NotPossible` when it is not failed or cancelled, or when
+    another one has its deduplication key by now.
+    """
+    with transaction.atomic():
+        take_key_back(execution_id)
+        row = lock(execution_id)
+        check_seen(row, seen)
+        done = retry(row)
+        note(row, Change.Kind.RETRY, done.status, actor=actor, through=through, reason=reason)
+        tell({done.wake})
+    return RetryOutcome(execution_id, done.status)
+
+
+def change_priority(
+    execution_id: UUID,
+    *,
+    priority: int,
+    actor: str,
+    through: Change.Through,
+    reason: str = "",
+    seen: Seen | None = None,
+) -> None:
+    """Moves what waits for its start in its line: `priority` are seconds of head start, −1,000,000 to 1,000,000.
+
+    Raises `ExecutionNotFound`, `ChangedSince`, or `NotPossible` when it is neither queued nor scheduled.
+    """
+    with transaction.atomic():
+        row = lock(execution_id)
+        check_seen(row, seen)
+        prioritise(row, priority)
+        before, after = str(row.priority), str(priority)
+        note(row, Change.Kind.PRIORITY, after, before=before, actor=actor, through=through, reason=reason)
+
+
+# -- the bodies, for one and for many: each on a row that is locked already --------------------------------
+
+
+def cancel(row: Locked, *, by: str) -> Done:
+    done = _run("cancel", {"id": row.id, "by": by})
+    if done is None:
+        raise NotPossible(f"The execution has {row.status} already; there is nothing left to cancel.")
+    if done.status == "cancelled":
+        transaction.on_commit(lambda: wake_after([row.id]))
+    return done
+
+
+def retry(row: Locked) -> Done:
+    done = _run("retry", {"id": row.id})
+    if done is None:
+        raise NotPossible(f"Only a failed or cancelled execution can be retried; this one is {row.status}.")
+    return done
+
+
+def prioritise(row: Locked, priority: int) -> Done:
+    done = _run("set_priority", {"id": row.id, "priority": priority})
+    if done is None:
+        raise NotPossible(f"Only what is queued or scheduled has a place in a line; this one is {row.status}.")
+    return done
+
+
+def take_key_back(execution_id: UUID) -> None:
+    """Before the execution is locked: whoever enqueues locks in this order."""
+    values = {"id": execution_id}
+    with connection.cursor() as cursor:
+        cursor.execute(statement("lock_key"), values)
+        row = cursor.fetchone()
+        if row is None or row[1] == execution_id:
+            return
+        key, holder, status = row
+        if status is not None:
+            raise NotPossible(
+                f"One at a time: {holder} has the deduplication key {key} now, and is {status}. "
+                "Cancel that one, or wait until it has ended."
+            )
+        cursor.execute(statement("hand_over_keys"), {"ids": uuids([holder])})
+        cursor.execute(statement("take_key_back"), values)
+
+
+def lock(execution_id: UUID) -> Locked:
+    """Raises `ExecutionNotFound`."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement("lock_execution"), {"id": execution_id})
+        row = cursor.fetchone()
     if row is None:
-        status = _status(execution_id)
-        if status in ("cancelled", "cancelling"):
-            return CancelOutcome(execution_id, status, changed=False)
-        raise NotPossible(f"The execution has {status} already; there is nothing left to cancel.")
-    if row[0] == "cancelled":
-        transaction.on_commit(lambda: wake_after([execution_id]))
-    return CancelOutcome(execution_id, row[0], changed=True)
+        raise ExecutionNotFound(execution_id)
+    return Locked(execution_id, *row)
+
+
+def check_seen(row: Locked, seen: Seen | None) -> None:
+    """Raises `ChangedSince`: who decided by what is no longer so decides again."""
+    if seen is None or (row.status == seen.status and seen.attempt in (None, row.attempt)):
+        return
+    if row.status == seen.status:
+        raise ChangedSince(f"This changed since you looked: it is {row.status} again, in another try.")
+    raise ChangedSince(f"This changed since you looked: it was {seen.status}, and is {row.status} now.")
+
+
+def note(
+    row: Locked,
+    kind: Change.Kind,
+    after: str,
+    *,
+    actor: str,
+    through: Change.Through,
+    reason: str,
+    before: str = "",
+) -> None:
+    """In the trail, with the act."""
+    Change.objects.create(
+        queue_id=row.queue_id, at=timezone.now(), kind=kind, subject=str(row.id), before=before or row.status,
+        after=after, actor=actor[:200], through=through, reason=reason[:500],
+    )  # fmt: skip
+
+
+def tell(wakes: Iterable[str]) -> None:
+    """Wake-ups for all servers, sent with the commit."""
+    with connection.cursor() as cursor:
+        for wake in sorted(set(wakes) - {""}):
+            cursor.execute(statement("tell"), {"payload": wake})
+
+
+def signed(actor: str, through: Change.Through) -> str:
+    return f"{actor} ({Change.Through(through).label})"[:200]
+
+
+# -- a whole family --------------------------------------------------------------------------------------
 
 
 def cancel_family(
-    execution_id: UUID, *, actor: str, through: Change.Through, reaches: Callable[[str], bool]
+    execution_id: UUID,
+    *,
+    actor: str,
+    through: Change.Through,
+    reaches: Callable[[str], bool],
+    seen: Seen | None = None,
 ) -> int:
     """Cancels an execution and all that it has started, and those, on queues that the caller `reaches`; returns
     how many. What has started them may be final already.
@@ -64,11 +240,13 @@ def cancel_family(
     """
     cancelled = 0
     try:
-        cancelled += cancel_execution(execution_id, actor=actor, through=through).changed
+        cancelled += cancel_execution(execution_id, actor=actor, through=through, seen=seen).changed
+    except ChangedSince:
+        raise
     except NotPossible:
         if not _family(execution_id, reaches):
             raise
-    by = f"{actor} ({Change.Through(through).label})"[:200]
+    by = signed(actor, through)
     for _ in range(MOST_ROUNDS):  # because one that runs may have started another one meanwhile
         found = _family(execution_id, reaches)
         if not found:
@@ -90,44 +268,13 @@ def _cancel_many(ids: list[UUID], by: str) -> int:
         cursor.execute(statement("lock_executions"), values)
         cursor.execute(statement("cancel_many"), values)
         rows = cursor.fetchall()
-        for payload in {row[2] for row in rows}:
-            cursor.execute(statement("tell"), {"payload": payload})
+        tell(row[2] for row in rows)
     ended = [row[0] for row in rows if row[1] == "cancelled"]
     transaction.on_commit(lambda: wake_after(ended))
     return len(rows)
 
 
-def retry_execution(execution_id: UUID, *, actor: str, through: Change.Through) -> RetryOutcome:
-    """A failed or cancelled execution is queued again, in a new place, with one more try.
-
-    Raises `ExecutionNotFound`, or `NotPossible` when it is not failed or cancelled, or when another one has its
-    deduplication key by now.
-    """
-    with transaction.atomic():
-        _take_key_back(execution_id)
-        row = _run("retry", {"id": execution_id})
-        if row is None:
-            status = _status(execution_id)
-            raise NotPossible(f"Only a failed or cancelled execution can be retried; this one is {status}.")
-    return RetryOutcome(execution_id, row[0])
-
-
-def _take_key_back(execution_id: UUID) -> None:
-    """Before the execution is locked: whoever enqueues locks in this order."""
-    values = {"id": execution_id}
-    with connection.cursor() as cursor:
-        cursor.execute(statement("lock_key"), values)
-        row = cursor.fetchone()
-        if row is None or row[1] == execution_id:
-            return
-        key, holder, status = row
-        if status is not None:
-            raise NotPossible(
-                f"One at a time: {holder} has the deduplication key {key} now, and is {status}. "
-                "Cancel that one, or wait until it has ended."
-            )
-        cursor.execute(statement("hand_over_keys"), {"ids": uuids([holder])})
-        cursor.execute(statement("take_key_back"), values)
+# -- answers -----------------------------------------------------------------------------------------------
 
 
 def answer_wait(execution_id: UUID, *, key: str, data: Raw, actor: str, through: Change.Through) -> None:
@@ -167,20 +314,9 @@ def _check_answered(execution_id: UUID, key: str, row: tuple[Any, ...] | None) -
     raise NotPossible(f"The execution waits for no answer any more: it is {status}.")
 
 
-def _run(name: str, values: dict[str, str | UUID]) -> tuple[str, ...] | None:
-    """One statement and the wake-up for it. Its row is (status, payload of the wake-up)."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(statement(name), values)
-        row: tuple[str, ...] | None = cursor.fetchone()
-        if row is not None:
-            cursor.execute("select pg_notify('polos_wake', %s)", (row[1],))
-        return row
-
-
-def _status(execution_id: UUID) -> str:
+def _run(name: str, values: dict[str, Any]) -> Done | None:
+    """One statement, which says the expected state: no row, and nothing was done."""
     with connection.cursor() as cursor:
-        cursor.execute("select status from queues_execution where id = %s::uuid", (execution_id,))
+        cursor.execute(statement(name), values)
         row = cursor.fetchone()
-    if row is None:
-        raise ExecutionNotFound(execution_id)
-    return str(row[0])
+    return Done(*row) if row else None

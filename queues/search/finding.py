@@ -52,16 +52,24 @@ class Found:
 
 
 def find(
-    search: Search, *, most: int, seconds: float, below: UUID | None = None, within: Sequence[int] | None = None
+    search: Search,
+    *,
+    most: int,
+    seconds: float,
+    below: UUID | None = None,
+    within: Sequence[int] | None = None,
+    among: Sequence[UUID] | None = None,
+    as_of: dt.datetime | None = None,
 ) -> Found:
-    """Up to `most` ids that match, newest first, of those below `below`, in the queues `within` (None: all).
+    """Up to `most` ids that match, newest first, of those below `below`, in the queues `within`, `among` these
+    ids, enqueued before `as_of` (None: all).
 
     Takes about `seconds`: then it returns what it found, and says how far back it looked.
     """
-    asked = _asked(search, within)
+    asked = _asked(search, within, as_of)
     if asked is None:
         return Found([])
-    walk = _Walk(asked, below or HIGHEST, most, time.monotonic() + seconds)
+    walk = _Walk(asked, below or HIGHEST, most, time.monotonic() + seconds, among)
     try:
         with _reading(seconds + GRACE):
             walk.go(search)
@@ -83,7 +91,7 @@ class _Asked:
     filtered: bool  # by more than ids
 
 
-def _asked(search: Search, within: Sequence[int] | None) -> _Asked | None:
+def _asked(search: Search, within: Sequence[int] | None, as_of: dt.datetime | None) -> _Asked | None:
     """None when nothing can match."""
     names = dict(Queue.objects.values_list("id", "name")) if search.queues or search.words else {}
     queues = list(within) if within is not None else None
@@ -100,7 +108,7 @@ def _asked(search: Search, within: Sequence[int] | None) -> _Asked | None:
         "workers": workers,
         "parent": search.parent,
         "since": search.since,
-        "until": search.before,
+        "until": min(filter(None, (search.before, as_of)), default=None),
         "workflows": [_like(name) for name in search.workflows] or None,
         "id_end": f"%{search.id.end}" if search.id and search.id.end else None,
         "words": [f"%{_escaped(word)}%" for word in search.words] or None,
@@ -169,6 +177,7 @@ class _Walk:
     at: UUID
     most: int
     end: float  # monotonic time
+    among: Sequence[UUID] | None = None
     ids: list[UUID] = field(default_factory=list)
     back_to: dt.datetime | None = None
     stopped: bool = False  # before there were enough
@@ -176,9 +185,11 @@ class _Walk:
 
     def go(self, search: Search) -> None:
         self.at = min(self.at, self.asked.highest)
-        few = self._few(search) if self.asked.filtered else None
+        few = self.among
+        if few is None and self.asked.filtered:
+            few = self._few(search)
         if few is not None:
-            self.asked = replace(self.asked, values=self.asked.values | {"ids": few})
+            self.asked = replace(self.asked, values=self.asked.values | {"ids": list(few)})
         if few is not None or not self.asked.filtered:
             self._look(self.asked.lowest)
         else:

@@ -197,6 +197,7 @@ def of_schedule(change: Change) -> SafeString:
 
 
 register.filter(trail.of_act)
+register.filter(trail.on_executions)
 
 SCHEDULE_ACTS = {"none": "made", "paused": "resumed", "": "ran"}  # by what it was before
 

@@ -21,6 +21,7 @@ from queues.access import NO_EXECUTION, Action, needs, queue_of_execution, sight
 from queues.again import again
 from queues.engine import operate
 from queues.engine.errors import ExecutionNotFound, NotPossible
+from queues.engine.operate import Seen
 from queues.engine.workers import release_slot
 from queues.models import FINAL, Change, Queue
 from queues.rawjson import MAX_PAYLOAD_BYTES, problem
@@ -39,6 +40,9 @@ def show_execution(request: HttpRequest, id: UUID) -> HttpResponse:
         "queue": queue,
         "final": execution.status in FINAL,
         "place": reads.place_in_line(execution),
+        "seen": reads.seen(execution),
+        "rerun_of": reads.rerun_of(execution),
+        "reruns": reads.reruns(execution),
         "now": timezone.now(),
         **told_about(request, execution, queue.name),
     }
@@ -130,7 +134,8 @@ def _as_json(text: str) -> bytes:
 
 def _act(request: HttpRequest, id: UUID, verb: Callable[..., object], said: str) -> HttpResponse:
     try:
-        verb(id, actor=actor(request), through=Change.Through.PAGE)
+        seen = Seen.read(request.POST.get("seen", ""))
+        verb(id, actor=actor(request), through=Change.Through.PAGE, **({"seen": seen} if seen else {}))
     except ExecutionNotFound:
         raise Http404(NO_EXECUTION) from None
     except NotPossible as no:

@@ -28,6 +28,13 @@ def done(request: HttpRequest, sentence: str, to: str, *args: Any) -> HttpRespon
     return HttpResponseRedirect(resolve_url(to, *args))
 
 
+def gone_to(request: HttpRequest, sentence: str, to: str, *args: Any) -> HttpResponse:
+    """It happened, and what came of it has a page: go there."""
+    messages.success(request, sentence)
+    address = resolve_url(to, *args)
+    return HttpResponse(headers={"HX-Redirect": address}) if is_htmx(request) else HttpResponseRedirect(address)
+
+
 def refused(request: HttpRequest, sentence: str, to: str, *args: Any) -> HttpResponse:
     """It did not happen, and why."""
     if is_htmx(request):

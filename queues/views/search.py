@@ -24,6 +24,9 @@ NEAR, FAR = 0.15, 2.0  # seconds that a search may take: at first, and when some
 REFRESH, REFRESH_SLOW = 3, 30
 
 
+VERBS = (("cancel", "Cancel"), ("retry", "Retry"), ("priority", "Priority of"))  # on those ticked, and on all
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What the address asks: `q`, a search line, or single names as older addresses have them."""
@@ -73,6 +76,7 @@ def list_executions(request: HttpRequest) -> HttpResponse:
         "further_query": asked.query(cursor=str(found.next), far="1") if found.next else "",
         "refresh": REFRESH_SLOW if found.stopped or asked.cursor else REFRESH,
         "kinds": suggest.KINDS,
+        "verbs": VERBS,
         "now": timezone.now(),
     }
     return render(request, "executions/list.html", context)

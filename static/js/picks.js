@@ -2,16 +2,17 @@
 // stay where they are, until something was done with them or they are unticked.
 
 const bar = document.getElementById("picked");
-const boxes = () => [...document.querySelectorAll("#list input[name=queue]")];
+const BOX = "#list td input[type=checkbox]";
+const boxes = () => [...document.querySelectorAll(BOX)];
 let last = null; // the box that was clicked before
 
 if (bar) {
   document.addEventListener("change", ({ target }) => {
     if (target.id === "tick-all") tick(boxes(), target.checked);
-    else if (target.name === "queue") count();
+    else if (target.matches(BOX)) count();
   });
   document.addEventListener("click", (event) => {
-    if (event.target.name !== "queue") return;
+    if (!event.target.matches(BOX)) return;
     if (event.shiftKey && last) tick(between(last, event.target.id), event.target.checked);
     last = event.target.id;
   });

@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils import timezone
 
-from queues.models import Change, Execution, Queue, Registration, Status, Worker
+from queues.models import BulkAct, Change, Execution, Queue, Registration, Status, Worker
 from workflows import schedules
 from workflows.models import Schedule, Workflow
 from workflows.schedules import Act, Spec
@@ -122,3 +122,11 @@ def finished(queue: Queue, worker: Worker, status: Status = Status.COMPLETED, **
         "attempt": 1,
     }
     return make_execution(queue, status, **{**claim, "finished_at": end, **columns})
+
+
+def make_bulk_act(**columns: Any) -> BulkAct:
+    columns = {
+        "id": uuid.uuid4(), "verb": "cancel", "counted": 1, "asked_at": timezone.now(), "actor": "ana",
+        "through": "page", **columns,
+    }  # fmt: skip
+    return BulkAct.objects.create(**columns)

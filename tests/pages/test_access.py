@@ -16,7 +16,7 @@ from queues import access, urls
 from queues.models import Grant, Status
 from workflows.urls import page_urls
 
-from .conftest import SignIn, finished, make_execution, make_queue, make_schedule, make_worker
+from .conftest import SignIn, finished, make_bulk_act, make_execution, make_queue, make_schedule, make_worker
 
 # Sigrid, Otto and Tim have no role, and grants on billing/*: to see, to operate, to tune.
 VISITORS = ("anonymous", "nils", "vera", "jonas", "ana", "sigrid", "otto", "tim")
@@ -59,6 +59,16 @@ MATRIX = {
     ("post", "executions/<uuid:id>/answer"): OPERATORS,
     ("post", "executions/<uuid:id>/retry"): OPERATORS,
     ("post", "executions/<uuid:id>/release"): OPERATORS,
+    ("get", "executions/<uuid:id>/rerun"): OPERATORS,
+    ("post", "executions/<uuid:id>/rerun"): OPERATORS,
+    ("get", "executions/<uuid:id>/priority"): OPERATORS,
+    ("post", "executions/<uuid:id>/priority"): OPERATORS,
+    ("get", "bulk"): VIEWERS,
+    ("get", "bulk/new"): OPERATORS,
+    ("post", "bulk/new"): OPERATORS,
+    # About many queues: who does not see them all sees what they asked for themselves.
+    ("get", "bulk/<uuid:id>"): (SIGN_IN, NO, YES, YES, YES, MISSING, MISSING, MISSING),
+    ("post", "bulk/<uuid:id>/stop"): (SIGN_IN, NO, NO, YES, YES, NO, MISSING, MISSING),
     ("get", "schedules"): VIEWERS,
     ("get", "schedules/preview"): VIEWERS,
     ("get", "schedules/new"): OPERATORS,
@@ -191,6 +201,10 @@ def _address(method: str, route: str, name: str = "api-calls") -> str:
         id = make_schedule(queue).id
     elif route.startswith("workers"):
         id = worker.id
+    elif route.startswith("bulk/<"):
+        id = make_bulk_act().id
+    elif route == "bulk/new":
+        route += "?verb=cancel"
     values = {"<path:name>": queue.name, "<uuid:id>": str(id), "<str:token>": uuid.uuid4().hex}
     values["<int:id>"] = str(_number(route))
     return _filled(route, values)

@@ -42,7 +42,7 @@ from queues.requests import (
 )
 
 from .. import schedules as verbs
-from . import handlers, reads, schedules, telling, waiting
+from . import acts, handlers, reads, schedules, telling, waiting
 from .checks import MAX_REQUEST_BYTES, decoded, searched, time_problem
 from .openapi import API, described
 from .replies import (
@@ -87,6 +87,11 @@ _new_schedule = msgspec.json.Decoder(NewSchedule)
 _schedule_change = msgspec.json.Decoder(ScheduleChange)
 _schedule_pause = msgspec.json.Decoder(SchedulePauseChange)
 _schedule_run = msgspec.json.Decoder(ScheduleRun)
+
+
+_priority_change = msgspec.json.Decoder(acts.PriorityChange)
+_new_rerun = msgspec.json.Decoder(acts.NewRerun)
+_new_bulk_act = msgspec.json.Decoder(acts.NewBulkAct)
 
 
 class Request(HttpRequest):
@@ -208,6 +213,33 @@ def retry(request: Request, execution_id: UUID) -> HttpResponse:
     return _json(reads.execution(request.auth, execution_id))
 
 
+@api.put(
+    "/executions/{uuid:execution_id}/priority",
+    tags=["executions"],
+    **described((200, ExecutionView), body=acts.PriorityChange),
+)
+def change_priority(request: Request, execution_id: UUID) -> HttpResponse:
+    """Give what is queued or scheduled another head start, in seconds: its place in line moves accordingly."""
+    request.auth.needs(FULL)
+    said = decoded(_priority_change, _body(request))
+    found = reads.execution(request.auth, execution_id)
+    acts.prioritise(request.auth, found.id, said)
+    return _json(reads.execution(request.auth, execution_id))
+
+
+@api.post(
+    "/executions/{uuid:execution_id}/rerun",
+    tags=["executions"],
+    **described((201, ExecutionView), (200, ExecutionView), body=acts.NewRerun),
+)
+def rerun(request: Request, execution_id: UUID) -> HttpResponse:
+    """Run an execution again as a new one, with the same payload or another. 200: it was there already."""
+    request.auth.needs(FULL)
+    reads.execution(request.auth, execution_id)
+    new_id, created = acts.rerun(request.auth, execution_id, decoded(_new_rerun, _body(request) or b"{}"))
+    return _json(reads.execution(request.auth, new_id), 201 if created else 200)
+
+
 @api.post(
     "/executions/{uuid:execution_id}/resume", tags=["executions"], **described((200, ExecutionView), body=Answer)
 )
@@ -269,6 +301,39 @@ def list_events(request: Request, topic: str | None = None, limit: Page = 50, cu
     """Events, newest first, a page at a time; of one topic or of all."""
     request.auth.needs(FULL, ENQUEUE)
     return _json(waiting.event_page(request.auth, topic=topic, limit=limit, cursor=cursor))
+
+
+# -- many executions ---------------------------------------------------------------------------------
+
+
+@api.post("/bulk", tags=["bulk"], **described((202, acts.BulkView), (200, acts.BulkCount), body=acts.NewBulkAct))
+def ask_bulk_act(request: Request) -> HttpResponse:
+    """Cancel, retry or move all executions that a search finds, or those in `ids`, in the background. `dry_run`
+    only counts (200). What is enqueued after the request is left alone, and each is acted on at most once."""
+    request.auth.needs(FULL)
+    reply = acts.ask(request.auth, decoded(_new_bulk_act, _body(request)))
+    return _json(reply, 202 if isinstance(reply, acts.BulkView) else 200)
+
+
+@api.get("/bulk", tags=["bulk"], **described((200, acts.BulkList)))
+def list_bulk_acts(request: Request) -> HttpResponse:
+    """The newest bulk acts. A key for some queues sees its own."""
+    request.auth.needs(FULL)
+    return _json(acts.listed(request.auth))
+
+
+@api.get("/bulk/{uuid:act_id}", tags=["bulk"], **described((200, acts.BulkView)))
+def get_bulk_act(request: Request, act_id: UUID) -> HttpResponse:
+    """How far a bulk act is, and what it left alone and why."""
+    request.auth.needs(FULL)
+    return _json(acts.one(request.auth, act_id))
+
+
+@api.post("/bulk/{uuid:act_id}/stop", tags=["bulk"], **described((200, acts.BulkView)))
+def stop_bulk_act(request: Request, act_id: UUID) -> HttpResponse:
+    """Stop a bulk act after the batch that is under way. What was done stays done."""
+    request.auth.needs(FULL)
+    return _json(acts.stop(request.auth, act_id))
 
 
 # -- queues ------------------------------------------------------------------------------------------

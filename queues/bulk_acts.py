@@ -1,0 +1,311 @@
+"""One act on many executions: asked for once, done in the background, a batch at a time.
+
+Each batch is a transaction: it locks the act's row, looks for the next executions by the search that was asked
+(newest first, keyset through the ids), does to each what a person would do to one, by the same verb, and moves
+`below`. A server that is killed leaves a whole batch undone, and another one goes on from there.
+
+Locks: the act's row, passing over those that are worked on → execution rows by id.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from django.db import OperationalError, close_old_connections, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from . import words
+from .access import EVERYWHERE, Sight
+from .engine import operate
+from .engine.database import Database
+from .engine.errors import ExecutionNotFound, NotPossible
+from .limits import clean
+from .models import BulkAct, BulkLeft, Change, Status
+from .search import line as lines
+from .search.finding import find
+
+log = logging.getLogger(__name__)
+
+Verb, State = BulkAct.Verb, BulkAct.State
+
+BATCH, BATCH_SECONDS = 200, 0.3  # executions of one transaction; looking for them
+COUNT_SECONDS, COUNT_AT_ONCE = 2.0, 5_000
+IDLE = 1.0  # seconds between two looks for a new act
+MOST_CHOSEN = 10_000  # ids in one act
+MOST_LEFTS = 1_000  # that are listed
+PER_SECOND = 1_000  # for an honest guess of how long it takes; measured
+KEPT, PRUNE_SECONDS = dt.timedelta(days=90), 3_600.0
+
+PROGRESS = ("state", "began_at", "worked_at", "ended_at", "below", "back_to", "changed", "left", "by_queue")
+
+# To which status a verb can be done at all.
+FITTING: dict[str, tuple[Status, ...]] = {
+    Verb.CANCEL: (Status.SCHEDULED, Status.QUEUED, Status.WAITING, Status.RUNNING),
+    Verb.RETRY: (Status.FAILED, Status.CANCELLED),
+    Verb.PRIORITY: (Status.SCHEDULED, Status.QUEUED),
+}
+KINDS = {Verb.CANCEL: Change.Kind.CANCEL, Verb.RETRY: Change.Kind.RETRY, Verb.PRIORITY: Change.Kind.PRIORITY}
+
+
+_prune_from = 0.0  # monotonic time
+
+
+class BadAct(ValueError):
+    """Why it cannot be asked."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class NotThere(Exception):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What somebody wants done, to all that `search` finds, or to those `chosen`."""
+
+    verb: str
+    search: str = ""
+    chosen: tuple[UUID, ...] | None = None
+    priority: int | None = None
+    where: Sight = EVERYWHERE
+
+    @property
+    def patterns(self) -> list[str] | None:
+        return None if self.where.patterns is None else list(self.where.patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many executions; `all` False: at least so many, counting took too long."""
+
+    number: int
+    all: bool
+
+    def __str__(self) -> str:
+        return f"{'' if self.all else 'at least '}{words.counted(self.number, 'execution')}"
+
+    @property
+    def seconds(self) -> float:
+        return self.number / PER_SECOND
+
+
+# -- asking ------------------------------------------------------------------------------------------
+
+
+def count(asked: Asked, at: dt.datetime, *, seconds: float = COUNT_SECONDS) -> Count:
+    """Raises `BadAct`. Looks for about `seconds`."""
+    _check(asked)
+    search = lines.parse(asked.search, at).only(FITTING[asked.verb])
+    if search is None:
+        return Count(0, True)
+    within, end = asked.where.queue_ids(), time.monotonic() + seconds
+    number, below = 0, None
+    while True:
+        left = max(0.05, end - time.monotonic())
+        found = find(
+            search, most=COUNT_AT_ONCE, seconds=left, below=below, within=within, among=asked.chosen, as_of=at
+        )
+        number, below = number + len(found.ids), found.next
+        if below is None or time.monotonic() >= end:
+            return Count(number, below is None)
+
+
+def ask(
+    asked: Asked,
+    *,
+    id: UUID,
+    counted: Count,
+    at: dt.datetime,
+    actor: str,
+    through: Change.Through,
+    reason: str = "",
+) -> BulkAct:
+    """Begins soon, on any server. The same `id` again is the same act. Raises `BadAct`."""
+    _check(asked)
+    act, _ = BulkAct.objects.get_or_create(
+        id=id,
+        defaults={
+            "verb": asked.verb, "priority": asked.priority, "search": asked.search, "patterns": asked.patterns,
+            "of_chosen": asked.chosen is not None,
+            "chosen": sorted(asked.chosen, reverse=True) if asked.chosen is not None else None,
+            "counted": counted.number, "counted_all": counted.all, "asked_at": min(at, timezone.now()),
+            "actor": clean(actor, 150), "through": through, "reason": clean(reason, 500),
+        },
+    )  # fmt: skip
+    if (act.actor, act.verb, act.search) != (clean(actor, 150), asked.verb, asked.search):
+        raise BadAct("There is another act under this id.")
+    return act
+
+
+def stop(id: UUID, *, actor: str) -> BulkAct:
+    """What was done stays done. After a batch that is under way. Raises `NotThere`."""
+    with transaction.atomic():
+        act = BulkAct.objects.select_for_update().filter(id=id).first()
+        if act is None:
+            raise NotThere
+        if act.is_open:
+            act.stopped_by = clean(actor, 150)
+            _end(act, State.STOPPED)
+            act.save(update_fields=["state", "ended_at", "stopped_by"])
+    return act
+
+
+def _check(asked: Asked) -> None:
+    if asked.verb not in Verb.values:
+        raise BadAct(f"There is no act “{asked.verb}”: {', '.join(Verb.values)}.")
+    if (asked.verb == Verb.PRIORITY) != (asked.priority is not None):
+        raise BadAct("A change of priority needs a priority, and nothing else does.")
+    if asked.priority is not None and abs(asked.priority) > operate.MOST_PRIORITY:
+        raise BadAct(
+            f"A priority is a number of seconds from -{operate.MOST_PRIORITY:,} to {operate.MOST_PRIORITY:,}."
+        )
+    if asked.chosen is not None and not 0 < len(asked.chosen) <= MOST_CHOSEN:
+        raise BadAct(f"One act is about 1 to {MOST_CHOSEN:,} chosen executions, or about a search.")
+    try:
+        lines.parse(asked.search, timezone.now())
+    except lines.BadSearch as bad:
+        raise BadAct(str(bad)) from None
+
+
+# -- doing -------------------------------------------------------------------------------------------
+
+
+async def work_on_bulk_acts(database: Database) -> float:
+    """A duty of every server. Returns the seconds until it should be asked again."""
+    return await sync_to_async(_work)()
+
+
+def _work() -> float:
+    close_old_connections()
+    try:
+        began = time.monotonic()
+        worked = work()
+        if not worked:
+            _prune(began)
+        # Half of the time at most: a bulk act is never why others wait.
+        return time.monotonic() - began if worked else IDLE
+    except OperationalError as error:
+        # A deadlock with somebody who locks several keys of deduplication, or an outage: the batch did not happen.
+        log.warning("a batch of a bulk act is done again: %s", str(error).partition("\n")[0])
+        return IDLE
+    finally:
+        close_old_connections()
+
+
+def work() -> bool:
+    """One batch of the act that was not worked on for longest. False: there is none."""
+    with transaction.atomic():
+        act = (
+            BulkAct.objects.select_for_update(skip_locked=True)
+            .filter(state__in=(State.WAITING, State.RUNNING))
+            .order_by(F("worked_at").asc(nulls_first=True))
+            .first()
+        )
+        if act is None:
+            return False
+        now = timezone.now()
+        act.state, act.began_at, act.worked_at = State.RUNNING, act.began_at or now, now
+        _batch(act)
+        act.save(update_fields=PROGRESS)
+    return True
+
+
+def _batch(act: BulkAct) -> None:
+    search = lines.parse(act.search, act.asked_at).only(FITTING[act.verb])
+    if search is None:
+        _end(act, State.DONE)
+        return
+    within = Sight(None if act.patterns is None else tuple(act.patterns)).queue_ids()
+    found = find(
+        search, most=BATCH, seconds=BATCH_SECONDS, below=act.below, within=within, among=act.chosen,
+        as_of=act.asked_at,
+    )  # fmt: skip
+    _act(act, found.ids)
+    act.below = found.next
+    act.back_to = found.back_to or act.back_to
+    if found.next is None:
+        _end(act, State.DONE)
+
+
+def _act(act: BulkAct, ids: Sequence[UUID]) -> None:
+    by_queue: Counter[str] = Counter(act.by_queue)
+    lefts, wakes = [], set()
+    for id in sorted(ids):  # as everybody locks them
+        try:
+            if act.verb == Verb.RETRY:
+                operate.take_key_back(id)
+            row = operate.lock(id)
+            wakes.add(_one(act, row).wake)
+            by_queue[str(row.queue_id)] += 1
+        except (NotPossible, ExecutionNotFound) as no:
+            lefts.append(BulkLeft(act=act, execution_id=id, why=str(no)[:300]))
+    operate.tell(wakes)
+    BulkLeft.objects.bulk_create(lefts[: max(0, MOST_LEFTS - act.left)])
+    act.changed += len(ids) - len(lefts)
+    act.left += len(lefts)
+    act.by_queue = dict(by_queue)
+
+
+def _one(act: BulkAct, row: operate.Locked) -> operate.Done:
+    if act.verb == Verb.CANCEL:
+        return operate.cancel(row, by=operate.signed(act.actor, Change.Through(act.through)))
+    if act.verb == Verb.RETRY:
+        return operate.retry(row)
+    return operate.prioritise(row, act.priority or 0)
+
+
+def _end(act: BulkAct, state: BulkAct.State) -> None:
+    """With a line in the trail of each queue on which something changed."""
+    act.state, act.ended_at = state, timezone.now()
+    Change.objects.bulk_create(
+        Change(
+            queue_id=int(queue_id), at=act.ended_at, kind=KINDS[Verb(act.verb)], subject=str(act.id),
+            before="", after=words.counted(number, "execution"), actor=act.actor, through=act.through,
+            reason=act.reason or ("" if act.of_chosen else f"all that match {act.search or 'everything'}")[:500],
+        )
+        for queue_id, number in act.by_queue.items()
+    )  # fmt: skip
+
+
+# -- reading -----------------------------------------------------------------------------------------
+
+
+def recent(where: Sight, actor: str, *, most: int = 50) -> list[BulkAct]:
+    """The newest. Who does not see every queue sees their own acts only."""
+    found = BulkAct.objects.defer("chosen")
+    return list((found if where.everywhere else found.filter(actor=actor))[:most])
+
+
+def get(id: UUID, where: Sight, actor: str) -> BulkAct:
+    """Raises `NotThere`."""
+    act = BulkAct.objects.defer("chosen").filter(id=id).first()
+    if act is None or not (where.everywhere or act.actor == actor):
+        raise NotThere
+    return act
+
+
+def share(act: BulkAct) -> float | None:
+    """How much of it is done, 0 to 1; None when nobody knows."""
+    if not act.is_open:
+        return 1.0
+    if not act.counted_all or not act.counted:
+        return None
+    return min(1.0, (act.changed + act.left) / act.counted)
+
+
+def _prune(now: float) -> None:
+    global _prune_from
+    if now >= _prune_from:
+        _prune_from = now + PRUNE_SECONDS
+        BulkAct.objects.filter(ended_at__lt=timezone.now() - KEPT).delete()
