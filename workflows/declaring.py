@@ -6,7 +6,9 @@ Schedules are compared without a lock first, because almost always nothing has c
 from __future__ import annotations
 
 import datetime as dt
+import time
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections
@@ -14,6 +16,7 @@ from msgspec import UNSET, Raw
 
 from queues.engine import Engine
 from queues.engine.arrays import numbers, texts
+from queues.engine.database import Database
 from queues.engine.statements import statement
 from queues.names import name_problem
 from queues.rawjson import MAX_PAYLOAD_BYTES
@@ -24,6 +27,8 @@ from . import schedules
 from .schedules import Declared, Spec
 from .timing import BadTiming, Timing
 
+GONE_FOR = 600.0  # seconds for which nobody has served a workflow that the code has no more
+LOOK = 60.0  # seconds
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -52,14 +57,11 @@ def _schedule_problem(workflow: WorkflowDeclaration) -> str | None:
 async def declare_schedules(engine: Engine, request: Register) -> list[str]:
     """Makes the schedules of code be what this worker says; returns sentences for its log."""
     declared = [_declared(each) for each in request.workflows if each.schedule is not UNSET]
-    values = {"worker": request.name, "workflows": texts(each.id for each in request.workflows)}
+    values = {"workflows": texts(each.workflow for each in declared)}
     async with engine.connection() as conn:
         cursor = await conn.execute(statement("declared_schedules", "workflows"), values)
-        known = {row[0]: row[1:] for row in await cursor.fetchall()}
-    gone = [workflow for workflow, (_, is_gone) in known.items() if is_gone]
+        known = {row[0]: row[1] for row in await cursor.fetchall()}
     changed = [each for each in declared if _differs(each, request.name, known.get(each.workflow))]
-    if gone:
-        await sync_to_async(_in_thread)(schedules.forget, request.name, gone)
     if not changed:
         return []
     told: list[str] = await sync_to_async(_in_thread)(schedules.declare, request.name, changed)
@@ -72,8 +74,7 @@ async def declare_triggers(engine: Engine, request: Register) -> None:
     declared = {id: each for id, each in said.items() if isinstance(each, TriggerDeclaration)}
     values = {
         "worker": request.name,
-        "workflows": texts(each.id for each in request.workflows),
-        "without": texts(id for id, each in said.items() if each is None),
+        "workflows": texts(id for id, each in said.items() if each is None),
         "ids": texts(declared),
         "topics": texts(each.topic for each in declared.values()),
         "batch_sizes": numbers(each.batch_size for each in declared.values()),
@@ -90,6 +91,31 @@ async def declare_triggers(engine: Engine, request: Register) -> None:
     await engine.database.again(write)
 
 
+_next_look: WeakKeyDictionary[Database, float] = WeakKeyDictionary()  # monotonic
+
+
+async def forget_gone(database: Database) -> float:
+    """A duty: schedules and triggers of workflows that are gone from the code go, too.
+
+    Not as soon as a worker comes back without them: of two that have one name, the other may be starting again.
+    """
+    now = time.monotonic()
+    if _next_look.get(database, now) <= now:
+        _next_look[database] = now + LOOK
+        await forget_now(database)
+    return LOOK
+
+
+async def forget_now(database: Database) -> None:
+    async with database.connection() as conn:
+        cursor = await conn.execute(statement("gone_workflows", "workflows"), {"seconds": GONE_FOR})
+        gone = [row[0] for row in await cursor.fetchall()]
+    if gone:
+        await sync_to_async(_in_thread)(schedules.forget, gone)
+        async with database.connection() as conn:
+            await conn.execute(statement("forget_triggers", "workflows"), {"workflows": texts(gone)})
+
+
 def _declared(workflow: WorkflowDeclaration) -> Declared:
     said = workflow.schedule
     if not isinstance(said, ScheduleDeclaration):
@@ -102,10 +128,10 @@ def _declared(workflow: WorkflowDeclaration) -> Declared:
     return Declared(workflow.id, spec, said.place)
 
 
-def _differs(declared: Declared, worker: str, known: tuple[Any, ...] | None) -> bool:
+def _differs(declared: Declared, worker: str, known: list[Any] | None) -> bool:
     if known is None or declared.spec is None:
         return (known is None) != (declared.spec is None)
-    return bool(known[0] != _told(declared, worker))
+    return known != _told(declared, worker)
 
 
 def _told(declared: Declared, worker: str) -> list[Any]:

@@ -197,17 +197,16 @@ def declare(worker: str, declared: Sequence[Declared]) -> list[str]:
         return [sentence for sentence in told if sentence]
 
 
-def forget(worker: str, gone: Sequence[str]) -> None:
-    """Workflows that this worker declared and does not any more, and that nobody serves: their schedules go."""
-    act = Act(worker, Change.Through.WORKER, "its code does not declare the workflow any more")
+def forget(workflows: Sequence[str]) -> None:
+    """The schedules that code declared for these workflows, which it has no more, go."""
     with transaction.atomic():
         _lock_declarations()
         now = database_now()
-        rows = Schedule.objects.select_for_update(no_key=True).filter(
-            declared=True, declared_by=worker, workflow__in=gone
-        )
+        rows = Schedule.objects.select_for_update(no_key=True).filter(declared=True, workflow__in=workflows)
         for row in rows.order_by("id"):
-            _remove(row, act, now)
+            _remove(
+                row, Act(row.declared_by, Change.Through.WORKER, "its code has no such workflow any more"), now
+            )
 
 
 def _declare(row: Schedule | None, declared: Declared, worker: str, now: dt.datetime) -> str:

@@ -9,6 +9,9 @@ from uuid import uuid4
 
 import pytest
 
+from queues.engine import Engine
+from tests.engine.crew import query
+from workflows.declaring import forget_now
 from workflows.models import Schedule, Trigger
 
 from .asgi_client import Client
@@ -161,17 +164,26 @@ async def test_many_workers_that_declare_the_same_make_one(client: Client) -> No
     assert len(await stored()) == 1
 
 
-async def test_a_workflow_that_is_gone_from_the_code_takes_its_schedule_with_it(client: Client) -> None:
-    first = uuid4()
-    await register(client, {"cron": "0 * * * *"}, id=first)
-    body = {"id": str(uuid4()), "name": "worker-a", "workflows": [{"id": "other", "queue": "others"}]}
-    await client.post("/api/v1/workers", body)
-    assert len(await stored()) == 1  # somebody still serves it
+async def test_a_workflow_that_is_gone_from_the_code_takes_schedule_and_trigger_with_it(
+    client: Client, engine: Engine, dsn: str
+) -> None:
+    async def kept() -> int:
+        await forget_now(engine.database)
+        return len(await stored()) + len(await triggers())
+
+    first, second = uuid4(), uuid4()
+    workflow = {"id": "report", "queue": "reports", "schedule": {"every": 60}, "trigger": {"topic": "orders"}}
+    await client.post("/api/v1/workers", {"id": str(first), "name": "worker-a", "workflows": [workflow]})
+    other = {"id": str(second), "name": "worker-a", "workflows": [{"id": "other", "queue": "others"}]}
+    await client.post("/api/v1/workers", other)
+    assert await kept() == 2  # somebody still serves it
     await client.delete(f"/api/v1/workers/{first}")
-    await client.post("/api/v1/workers", body | {"id": str(uuid4()), "name": "worker-b"})
-    assert len(await stored()) == 1  # another one has nothing to say about it
-    await client.post("/api/v1/workers", body | {"id": str(uuid4())})
-    assert await stored() == []
+    assert await kept() == 2  # it may be starting again
+    query(dsn, "update queues_worker set lease_until = now() - interval '11 minutes' where id = %s", first)
+    query(dsn, "update queues_worker set name = 'worker-b' where id = %s", second)
+    assert await kept() == 2  # another one has nothing to say about it
+    query(dsn, "update queues_worker set name = 'worker-a' where id = %s", second)
+    assert await kept() == 0
 
 
 @pytest.mark.parametrize(
