@@ -12,11 +12,22 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern
 
-from queues import access, urls
-from queues.models import Grant, Status
+from queues import access, limits, urls
+from queues.models import Change, Grant, Status
+from workflows.models import Schedule, Workflow
 from workflows.urls import page_urls
 
-from .conftest import SignIn, finished, make_bulk_act, make_execution, make_queue, make_schedule, make_worker
+from .conftest import (
+    SignIn,
+    finished,
+    make_bulk_act,
+    make_execution,
+    make_queue,
+    make_schedule,
+    make_worker,
+    running,
+    seconds_ago,
+)
 
 # Sigrid, Otto and Tim have no role, and grants on billing/*: to see, to operate, to tune.
 VISITORS = ("anonymous", "nils", "vera", "jonas", "ana", "sigrid", "otto", "tim")
@@ -155,6 +166,25 @@ def test_what_is_not_granted_is_as_if_it_were_not_there(method: str, route: str,
             assert _told(hidden).replace("mail", "gone") == _told(absent)
         else:
             assert hidden.status_code in (403, 404)
+
+
+@pytest.mark.parametrize("route", sorted(r for m, r in MATRIX if m == "get" and "<" not in r))
+def test_no_list_names_what_is_not_granted(route: str, sign_in: SignIn) -> None:
+    for name in ("billing/eu", "secret"):
+        queue = make_queue(name, paused=True, paused_by="ana", paused_at=seconds_ago(5))
+        worker = make_worker(f"worker-of-{name}", queue=queue)
+        running(queue, worker, 1, workflow=f"flow-of-{name}")
+        finished(queue, worker, Status.FAILED, workflow=f"flow-of-{name}", error=f'{{"message": "told {name}"}}')
+        limits.change_limit(queue=name, limit=2, reason=f"why {name}", actor="ana", through=Change.Through.PAGE)
+        Workflow.objects.update(queue=queue)
+        schedule = make_schedule(queue, f"nightly-{name}")
+        Schedule.objects.filter(id=schedule.id).update(queue=queue)
+    for visitor in GRANTS:
+        client = sign_in(visitor)
+        for query in ("", "?all=1&show=all&groups=1", "?q=nightly", "?q=flow", "?q=worker:w"):
+            response = client.get(f"/{route}{query}")
+            html = b"".join(response if response.streaming else [response.content]).decode()
+            assert "secret" not in html, (visitor, query)
 
 
 @pytest.mark.parametrize("route", sorted({route for method, route in MATRIX if method == "post"}))
