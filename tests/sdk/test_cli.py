@@ -338,9 +338,9 @@ def test_a_module_brings_what_its_import_declares(tmp_path: Path, monkeypatch: p
     (tmp_path / "cli_whole.py").write_text("import cli_parts\nfrom cli_parts import double as one\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(_workflow, "_registry", {})
-    assert [each.id for each in find_workflows(["cli_whole"])] == ["cli-double", "cli-fails"]
+    assert [each.id for each in find_workflows(["cli_whole"])] == ["cli-double", "cli-tells", "cli-fails"]
     assert [each.id for each in find_workflows(["cli_whole:one", "cli_parts:double"])] == ["cli-double"]
-    assert [each.id for each in find_workflows(["cli_parts"])] == ["cli-double", "cli-fails"]
+    assert [each.id for each in find_workflows(["cli_parts"])] == ["cli-double", "cli-tells", "cli-fails"]
     with pytest.raises(DefinitionError, match="declares no workflow"):
         find_workflows(["cli_parts:"])
 

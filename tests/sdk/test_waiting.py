@@ -131,9 +131,9 @@ async def test_two_that_wait_for_each_other_are_told(running_server: Server) -> 
 # -- killed workers ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def quick(tmp_path: Path) -> Iterator[Server]:
-    launched = servers.launch(tmp_path / "data", env=QUICK_TO_NOTICE)
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    launched = servers.launch(tmp_path_factory.mktemp("quick") / "data", env=QUICK_TO_NOTICE)
     try:
         yield launched.wait_until_ready()
     finally:
