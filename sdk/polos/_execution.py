@@ -117,6 +117,10 @@ class ExecutionHandle(Generic[R]):
         """Asks to stop it. One that is running holds its slot until its worker has stopped it."""
         return await self._client.cancel_execution(self.id)
 
+    async def resume(self, key: str, data: Any = None) -> Execution:
+        """Answers it, when it is suspended in the step `key`: see `PolosClient.resume`."""
+        return await self._client.resume(self.id, key, data)
+
 
 def result_of(execution: Execution, shape: Shape) -> Any:
     """The result of a final execution, typed; or the error that says why there is none."""

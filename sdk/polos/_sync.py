@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
 
 from ._client import PATIENCE, PolosClient
+from ._events import Event
 from ._execution import Execution, ExecutionHandle
 from ._invocation import Invocation, Pair
 from ._stream import Update
@@ -96,6 +97,14 @@ class SyncClient:
         """Asks to stop an execution; Conflict when it is final already."""
         return self._wait(self._client.cancel_execution(execution_id))
 
+    def resume(self, execution_id: str, key: str, data: Any = None) -> Execution:
+        """Answers an execution that is suspended in the step `key`."""
+        return self._wait(self._client.resume(execution_id, key, data))
+
+    def publish_event(self, topic: str, payload: Any = None, *, id: str | None = None) -> Event[Any]:
+        """Publishes an event: every execution that waits for the topic goes on."""
+        return self._wait(self._client.publish_event(topic, payload, id=id))
+
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         if self._loop.is_closed():
             work.close()
@@ -155,6 +164,10 @@ class SyncHandle(Generic[R]):
     def cancel(self) -> Execution:
         """Asks to stop it."""
         return self._client.cancel_execution(self.id)
+
+    def resume(self, key: str, data: Any = None) -> Execution:
+        """Answers it, when it is suspended in the step `key`."""
+        return self._client.resume(self.id, key, data)
 
 
 async def _next(updates: AsyncIterator[Update]) -> Update | None:

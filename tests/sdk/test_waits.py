@@ -294,6 +294,31 @@ async def test_the_command_shows_what_is_asked_and_answers(
     assert execution["result"] == [{"yes": True}, None, [2]]
 
 
+async def test_who_has_no_event_loop_publishes_and_answers(server: FakeServer) -> None:
+    @workflow(id="one")
+    async def one(ctx: Context) -> Any:
+        event = await ctx.step.wait_for_event("order", "orders")
+        return [event.payload, await ctx.step.suspend("go?"), await ctx.step.suspend("sure?")]
+
+    def script() -> Any:
+        with SyncClient(server.url) as client:
+            handle = client.invoke(one)
+            until_waiting(handle, "event")
+            event = client.publish_event("orders", 1)
+            until_waiting(handle, "resume")
+            client.resume(handle.id, "go?", 2)
+            until_waiting(handle, "resume", key="sure?")
+            handle.resume("sure?", 3)
+            return [event.payload, *handle.result(10)]
+
+    def until_waiting(handle: Any, kind: str, key: str = "") -> None:
+        while not any(wait.kind == kind and wait.key.startswith(key) for wait in handle.get().waits):
+            time.sleep(0.01)
+
+    async with working(one):
+        assert await asyncio.to_thread(script) == [1, 1, 2, 3]
+
+
 async def test_another_workflow_answers(server: FakeServer) -> None:
     @workflow(id="asks")
     async def asks(ctx: Context) -> Any:

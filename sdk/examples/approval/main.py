@@ -13,20 +13,20 @@ async def main() -> None:
         expenses = [Expense(who="Ada", amount=40), Expense(who="Bob", amount=900), Expense(who="Cy", amount=5_000)]
         handles = [await expense.invoke(polos, each) for each in [*expenses, Expense(who="Di", amount=700)]]
         _, bob, cy, _ = handles
-        await decide(polos, bob, Decision(approved=True, by="Eve"))
-        await decide(polos, cy, Decision(approved=False, by="Eve"))
+        await decide(bob, Decision(approved=True, by="Eve"))
+        await decide(cy, Decision(approved=False, by="Eve"))
         for told in await asyncio.gather(*(handle.result(60) for handle in handles)):
             print(told)
 
 
-async def decide(polos: Polos, handle: ExecutionHandle[str], decision: Decision) -> None:
+async def decide(handle: ExecutionHandle[str], decision: Decision) -> None:
     """As a page, a chat bot or `polos resume ID --data '{"approved": true}'` would do it."""
     async for update in handle.stream():
         if isinstance(update, Execution) and update.status == "waiting":
             break
     (wait,) = (await handle.get()).waits
     print(f"{wait.note['question']} {'Yes' if decision.approved else 'No'}.")
-    await polos.resume(handle.id, wait.key, decision)
+    await handle.resume(wait.key, decision)
 
 
 if __name__ == "__main__":
