@@ -20,6 +20,7 @@ from polos import (
     Fail,
     Invocation,
     PolosClient,
+    SyncClient,
     WaitTimeout,
     _step_waits,
     workflow,
