@@ -135,7 +135,7 @@ def cancel(db: Connection, text: Text, id: UUID) -> int:
 
 def take_back(db: Connection, text: Text, worker: UUID) -> int:
     """What the sweep does with a worker that it has found lost."""
-    values = {"workers": uuids([worker]), "outcome": "lost", "token": None, "max_losses": 10}
+    values = {"workers": uuids([worker]), "outcome": "lost", "token": None, "execution": None, "max_losses": 10}
     return db.execute(text("release_held").encode(), values).rowcount
 
 
