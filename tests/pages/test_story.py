@@ -151,7 +151,7 @@ def test_the_page_shows_the_log_with_levels_and_fields(vera: Client) -> None:
     assert "sent &lt;b&gt;" in html
     assert re.search(r"<i>n=</i>1\.00000000000000000001<", html)
     assert "&quot;so &lt;so&gt;&quot;" in html
-    assert '<div class="turn">attempt 2</div><div class="line warning"' in html
+    assert '<div class="turn">attempt 2</div><div class="line is-warning"' in html
     assert 'data-after="2"' in html
 
 
