@@ -12,7 +12,7 @@ class WorkflowsConfig(AppConfig):
         from queues.engine.events import subscribers
 
         from .declaring import forget_gone
-        from .logs import prune_logs
+        from .logs import forget_logs, prune_logs
         from .steps import prune_steps
         from .ticking import prune_ticks, tick_schedules
         from .triggers import deliver, prune_arrivals, triggers
@@ -20,7 +20,7 @@ class WorkflowsConfig(AppConfig):
         for prune in (prune_steps, prune_logs, prune_ticks, prune_arrivals):
             if prune not in also_prune:
                 also_prune.append(prune)
-        for duty in (tick_schedules, deliver, forget_gone):
+        for duty in (tick_schedules, deliver, forget_gone, forget_logs):
             if duty not in also_do:
                 also_do.append(duty)
         if triggers not in subscribers:

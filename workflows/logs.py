@@ -7,6 +7,7 @@ told last. Of each execution the newest lines are kept, as many as `KEPT`; what 
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -29,11 +30,14 @@ from .following import followers
 MAX_BATCH = 1_000  # lines
 KEPT = 10_000  # lines of one execution
 TRIMMED_AT_ONCE = 1_000  # so many more than `KEPT` may be there
+MOST_FORGOTTEN = 10_000  # lines deleted by one statement
+FORGET_SECONDS, FORGET_PAUSE = 60.0, 0.5  # between two looks: when nothing was to be deleted, when something was
 LEVELS = ("debug", "info", "warning", "error")
 
 Claim = tuple[UUID, UUID]  # execution and token
 Saving = Combiner[list[NewLog], list[SavedLog]]
 _combiners: WeakKeyDictionary[Engine, Saving] = WeakKeyDictionary()
+_next_look: WeakKeyDictionary[Database, float] = WeakKeyDictionary()  # monotonic
 
 
 @dataclass(slots=True)
@@ -95,9 +99,30 @@ async def read_standing(conn: Connection, id: UUID) -> Standing:
 
 
 async def prune_logs(conn: Connection, ids: list[UUID]) -> None:
-    """They go with their executions, in the transaction that deletes those."""
+    """They go with their executions: noted in the transaction that deletes those, done by `forget_logs`."""
     if ids:
         await conn.execute(statement("prune_logs", "workflows"), {"ids": uuids(ids)})
+
+
+async def forget_logs(database: Database) -> float:
+    """A duty: deletes what `prune_logs` noted, some at a time. Seconds until there may be more."""
+    now = time.monotonic()
+    if _next_look.get(database, now) > now:
+        return _next_look[database] - now
+    pause = FORGET_PAUSE if await forget_some(database) else FORGET_SECONDS
+    _next_look[database] = now + pause
+    return pause
+
+
+async def forget_some(database: Database) -> int:
+    """How many lines and journals it found to delete."""
+    values = {"most": MOST_FORGOTTEN}
+    async with database.connection() as conn:
+        found = [
+            await (await conn.execute(statement(name, "workflows"), values)).fetchone()
+            for name in ("forget_lines", "forget_journals")
+        ]
+    return sum(row[0] for row in found if row)
 
 
 def _weight(items: list[NewLog]) -> int:

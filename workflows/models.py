@@ -201,6 +201,12 @@ class Journal(models.Model):
     progress_text = models.CharField(max_length=500, blank=True, default="")
     progress_at = models.DateTimeField(null=True, blank=True)  # empty: it has said nothing about it
     progress_attempt = models.PositiveIntegerField(default=0)
+    gone = models.BooleanField(
+        default=False, db_default=False
+    )  # its execution was deleted: so are its lines, soon
+
+    class Meta:
+        indexes = (models.Index(fields=("execution_id",), name="journal_gone", condition=Q(gone=True)),)
 
     def __str__(self) -> str:
         return f"{self.execution_id}: {self.lines} lines"
