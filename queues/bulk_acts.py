@@ -51,8 +51,14 @@ FITTING: dict[str, tuple[Status, ...]] = {
     Verb.CANCEL: (Status.SCHEDULED, Status.QUEUED, Status.WAITING, Status.RUNNING),
     Verb.RETRY: (Status.FAILED, Status.CANCELLED),
     Verb.PRIORITY: (Status.SCHEDULED, Status.QUEUED),
+    Verb.PURGE: (Status.SCHEDULED, Status.QUEUED),
 }
-KINDS = {Verb.CANCEL: Change.Kind.CANCEL, Verb.RETRY: Change.Kind.RETRY, Verb.PRIORITY: Change.Kind.PRIORITY}
+KINDS = {
+    Verb.CANCEL: Change.Kind.CANCEL,
+    Verb.RETRY: Change.Kind.RETRY,
+    Verb.PRIORITY: Change.Kind.PRIORITY,
+    Verb.PURGE: Change.Kind.PURGE,
+}
 
 
 _prune_from = 0.0  # monotonic time
@@ -146,6 +152,20 @@ def ask(
     if (act.actor, act.verb, act.search) != (clean(actor, 150), asked.verb, asked.search):
         raise BadAct("There is another act under this id.")
     return act
+
+
+def purge(
+    queue: str, *, scheduled: bool, id: UUID, at: dt.datetime, actor: str, through: Change.Through, reason: str
+) -> BulkAct:
+    """Cancels all that waits on a queue, also what is scheduled for later if said so; nothing that runs or gave
+    its slot back to wait. What is enqueued after `at` stays."""
+    asked = Asked(Verb.PURGE, purged(queue, scheduled))
+    return ask(asked, id=id, counted=count(asked, at), at=at, actor=actor, through=through, reason=reason)
+
+
+def purged(queue: str, scheduled: bool) -> str:
+    """As a search line."""
+    return f"queue:{lines.quoted(queue)} status:{'queued,scheduled' if scheduled else 'queued'}"
 
 
 def stop(id: UUID, *, actor: str) -> BulkAct:
@@ -258,7 +278,9 @@ def _act(act: BulkAct, ids: Sequence[UUID]) -> None:
 
 
 def _one(act: BulkAct, row: operate.Locked) -> operate.Done:
-    if act.verb == Verb.CANCEL:
+    if act.verb == Verb.PURGE and row.status not in FITTING[Verb.PURGE]:
+        raise NotPossible(f"It is {row.status} by now; a purge takes only what waits.")
+    if act.verb in (Verb.CANCEL, Verb.PURGE):
         return operate.cancel(row, by=operate.signed(act.actor, Change.Through(act.through)))
     if act.verb == Verb.RETRY:
         return operate.retry(row)

@@ -99,6 +99,29 @@ class PauseForm(_Timed):
     pass
 
 
+class PurgeForm(forms.Form):
+    """`confirm` is the queue's name, typed. `at` is when the dialog was opened: what came later stays."""
+
+    confirm = forms.CharField(max_length=200, required=False)
+    scheduled = forms.BooleanField(required=False)
+    reason = forms.CharField(
+        max_length=500, error_messages={"required": "Say why, in a few words: the others read it in the trail."}
+    )
+    at = forms.DateTimeField()
+    act = forms.UUIDField()
+    expected_version = forms.IntegerField(min_value=0, required=False)
+
+    def __init__(self, *args: Any, queue: str = "", **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.queue = queue
+
+    def clean_confirm(self) -> str:
+        typed: str = self.cleaned_data["confirm"]
+        if typed.strip() != self.queue:
+            raise forms.ValidationError(f"To purge it, type its name: {self.queue}")
+        return typed
+
+
 class DrainForm(forms.Form):
     reason = forms.CharField(
         max_length=500, error_messages={"required": "Say why, in a few words: the others read it in the trail."}
@@ -250,6 +273,18 @@ def consequence_of_drain(gauge: Gauge) -> str:
     return (
         "New executions are refused: whoever sends one gets error 409, schedules skip ticks, and children of "
         f"what runs are still taken. {there}It can be undone at any time."
+    )
+
+
+def consequence_of_purge(gauge: Gauge) -> str:
+    running = (
+        f"{_are(gauge.held)} running and will finish, none is touched." if gauge.held else "Nothing runs now."
+    )
+    return (
+        f"{words.counted(gauge.waiting, 'waiting execution')}{'+' if gauge.waiting_is_capped else ''} "
+        f"{'is' if gauge.waiting == 1 else 'are'} cancelled, in the background; whoever waits for one learns it. "
+        f"{running} What arrives from now on stays. It can be undone only as far as each can be retried, in a "
+        "new place."
     )
 
 

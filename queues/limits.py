@@ -73,7 +73,7 @@ def change_limit(
     why = _Why.of(actor=actor, through=through, reason=reason, until=until)
     with transaction.atomic():
         row, now = _lock(queue)
-        _check_version(row, expected_version)
+        check_version(row, expected_version)
         _check_until(until, now)
         return _write(
             row,
@@ -100,7 +100,7 @@ def clear_override(
         row, now = _lock(queue)
         if not row.overridden:
             return row
-        _check_version(row, expected_version)
+        check_version(row, expected_version)
         return _end_override(row, now, why)
 
 
@@ -117,7 +117,7 @@ def pause(
     why = _Why.of(actor=actor, through=through, reason=reason, until=until)
     with transaction.atomic():
         row, now = _lock(queue)
-        _check_version(row, expected_version)
+        check_version(row, expected_version)
         _check_until(until, now)
         return _write(
             row,
@@ -148,7 +148,7 @@ def resume(
         row, now = _lock(queue)
         if not row.paused:
             return row
-        _check_version(row, expected_version)
+        check_version(row, expected_version)
         return _end_pause(row, now, why)
 
 
@@ -162,7 +162,7 @@ def drain(
     why = _Why.of(actor=actor, through=through, reason=reason)
     with transaction.atomic():
         row, now = _lock(queue)
-        _check_version(row, expected_version)
+        check_version(row, expected_version)
         return _write(
             row,
             now,
@@ -192,7 +192,7 @@ def accept(
         row, now = _lock(queue)
         if not row.draining:
             return row
-        _check_version(row, expected_version)
+        check_version(row, expected_version)
         return _write(
             row,
             now,
@@ -365,7 +365,7 @@ def _check_until(until: dt.datetime | None, now: dt.datetime) -> None:
 OF_OTHER_THINGS = (Change.Kind.SCHEDULE, Change.Kind.ANSWER, *Change.OF_EXECUTIONS)
 
 
-def _check_version(row: Queue, expected: int | None) -> None:
+def check_version(row: Queue, expected: int | None) -> None:
     if expected is None or expected == row.version:
         return
     missed = row.changes.filter(kind__in=_VERSIONED)[: min(max(row.version - expected, 1), 3)]

@@ -538,6 +538,7 @@ class BulkAct(models.Model):
         CANCEL = "cancel", "cancel"
         RETRY = "retry", "retry"
         PRIORITY = "priority", "change priority"
+        PURGE = "purge", "purge"
 
     class State(models.TextChoices):
         WAITING = "waiting", "waiting"

@@ -21,8 +21,13 @@ from queues.models import BulkAct, Change
 
 from .replies import actor, done, gone_to, is_htmx
 
-NEEDED = {Verb.CANCEL: Action.CANCEL, Verb.RETRY: Action.RETRY, Verb.PRIORITY: Action.PRIORITY}
-TITLES = {Verb.CANCEL: "Cancel", Verb.RETRY: "Retry", Verb.PRIORITY: "Change priority of"}
+NEEDED = {
+    Verb.CANCEL: Action.CANCEL,
+    Verb.RETRY: Action.RETRY,
+    Verb.PRIORITY: Action.PRIORITY,
+    Verb.PURGE: Action.PURGE,
+}
+TITLES = {Verb.CANCEL: "Cancel", Verb.RETRY: "Retry", Verb.PRIORITY: "Change priority of", Verb.PURGE: "Purge"}
 CAN = {
     Verb.CANCEL: "can be cancelled",
     Verb.RETRY: "can be retried",
@@ -43,7 +48,12 @@ CONSEQUENCES = {
         "touched. It can be undone by setting another head start."
     ),
 }
-DID = {Verb.CANCEL: "cancelled or asked to stop", Verb.RETRY: "queued again", Verb.PRIORITY: "moved"}
+DID = {
+    Verb.CANCEL: "cancelled or asked to stop",
+    Verb.RETRY: "queued again",
+    Verb.PRIORITY: "moved",
+    Verb.PURGE: "cancelled",
+}
 MOST_LISTED = 200
 
 
@@ -142,7 +152,7 @@ def _cost(counted: Count) -> str:
 def _asked(request: HttpRequest) -> Asked:
     """What the address or the form asks; 404 for a verb that there is not, 403 for one that is not allowed."""
     said = request.POST if "verb" in request.POST else request.GET
-    if said.get("verb") not in Verb.values:
+    if said.get("verb") not in CAN:  # a purge has a dialog of its own, on the queue's page
         raise Http404("There is no such act.")
     verb = Verb(said["verb"])
     check(request.user, NEEDED[verb])

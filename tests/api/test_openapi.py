@@ -37,6 +37,7 @@ SAMPLES: dict[tuple[str, str], Any] = {
     ("put", "/api/v1/limits/{name}"): {"limit": 3, "reason": "r"},
     ("put", "/api/v1/pauses/{name}"): {"reason": "r"},
     ("put", "/api/v1/drains/{name}"): {"reason": "r"},
+    ("post", "/api/v1/purges/{name}"): {"confirm": "q", "reason": "r"},
     ("put", "/api/v1/workers/{worker_id}/drain"): {"reason": "r"},
     ("post", "/api/v1/workers/{worker_id}/exchange"): {"seq": 1, "capacity": 1},
     ("post", "/api/v1/workers/{worker_id}/heartbeat"): {"received": 0},

@@ -155,3 +155,15 @@ async def test_a_queue_that_drains_refuses_what_is_new_and_says_so(queues: Clien
 
 def _draining() -> list[int]:
     return list(Queue.objects.filter(draining=True).values_list("id", flat=True))
+
+
+async def test_a_purge_needs_the_name_and_can_be_repeated(queues: Client) -> None:
+    refused = await queues.post("/api/v1/purges/billing/eu", {"confirm": "billing", "reason": "x"})
+    assert refused.status == 422
+    body = {"confirm": "billing/eu", "reason": "wrong import", "id": str(uuid4())}
+    asked = await queues.post("/api/v1/purges/billing/eu", body)
+    assert (asked.status, asked.json["verb"], asked.json["counted"]) == (202, "purge", 1)
+    assert (await queues.post("/api/v1/purges/billing/eu", body)).json["id"] == body["id"]
+    assert (await queues.get(f"/api/v1/bulk/{body['id']}")).json["search"] == "queue:billing/eu status:queued"
+    assert (await queues.post("/api/v1/bulk", {"verb": "purge", "search": ""})).status == 422
+    assert (await queues.post("/api/v1/purges/nothing", {"confirm": "nothing"})).status == 404

@@ -54,6 +54,8 @@ MATRIX = {
     ("post", "pauses/<path:name>"): OPERATORS,
     ("get", "drains/<path:name>"): OPERATORS,
     ("post", "drains/<path:name>"): OPERATORS,
+    ("get", "purges/<path:name>"): OPERATORS,
+    ("post", "purges/<path:name>"): OPERATORS,
     ("get", "pauses"): OPERATORS,
     ("post", "pauses"): OPERATORS,
     ("get", "resumptions"): OPERATORS,
@@ -168,6 +170,7 @@ def test_what_is_not_granted_is_as_if_it_were_not_there(method: str, route: str,
             assert hidden.status_code in (403, 404)
 
 
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous")
 @pytest.mark.parametrize("route", sorted(r for m, r in MATRIX if m == "get" and "<" not in r))
 def test_no_list_names_what_is_not_granted(route: str, sign_in: SignIn) -> None:
     for name in ("billing/eu", "secret"):

@@ -52,6 +52,15 @@ class NewBulkAct(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dry_run: bool = False  # only count
 
 
+class NewPurge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that waits on one queue is cancelled; `confirm` repeats the queue's name."""
+
+    confirm: Text
+    scheduled: bool = False  # also what is scheduled for later
+    reason: Text = ""
+    id: UUID | None = None  # chosen by the client: repeating the request has no second effect
+
+
 class BulkCount(Struct, frozen=True, kw_only=True):
     executions: int
     complete: bool  # false: at least so many
@@ -175,3 +184,20 @@ def view(act: BulkAct, *, lefts: bool = False) -> BulkView:
         left=act.left, lefts=[Left(execution_id=each.execution_id, why=each.why) for each in found],
         asked_at=act.asked_at, asked_by=act.actor, ended_at=act.ended_at, stopped_by=act.stopped_by,
     )  # fmt: skip
+
+
+# -- purging a queue ---------------------------------------------------------------------------------
+
+
+def purge(principal: Principal, queue: str, said: NewPurge) -> BulkView:
+    """Begins soon, in the background."""
+    if said.confirm != queue:
+        raise Invalid("To purge a queue, repeat its name as `confirm`.")
+    try:
+        act = bulk_acts.purge(
+            queue, scheduled=said.scheduled, id=said.id or uuid7(), at=timezone.now(), actor=principal.actor,
+            through=REST, reason=said.reason,
+        )  # fmt: skip
+    except BadAct as bad:
+        raise Conflicting(bad.detail) from None
+    return one(principal, act.id)

@@ -91,6 +91,7 @@ _schedule_run = msgspec.json.Decoder(ScheduleRun)
 
 _priority_change = msgspec.json.Decoder(acts.PriorityChange)
 _new_rerun = msgspec.json.Decoder(acts.NewRerun)
+_new_purge = msgspec.json.Decoder(acts.NewPurge)
 _new_bulk_act = msgspec.json.Decoder(acts.NewBulkAct)
 
 
@@ -497,6 +498,14 @@ def drain(request: Request, name: str) -> HttpResponse:
         expected_version=change.expected_version, actor=request.auth.actor, through=REST,
     )  # fmt: skip
     return _queue(request, name)
+
+
+@api.post("/purges/{path:name}", tags=["queues"], **described((202, acts.BulkView), body=acts.NewPurge))
+def purge(request: Request, name: str) -> HttpResponse:
+    """Cancel all that waits on a queue, in the background; what runs and what arrives later stays."""
+    request.auth.needs(FULL)
+    said = decoded(_new_purge, _body(request))
+    return _json(acts.purge(request.auth, reads.known_queue(request.auth, name), said), 202)
 
 
 @api.delete("/drains/{path:name}", tags=["queues"], **described((200, QueueView)))
