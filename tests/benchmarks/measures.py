@@ -10,6 +10,9 @@ from dataclasses import replace
 import psutil
 import psycopg
 
+from tests import servers
+
+from . import watchers
 from .accounting import Figures, cpu, cpu_of, megabytes, profiled
 from .checks import Incorrect, check
 from .cluster import vacuum
@@ -170,6 +173,19 @@ def in_flight(stage: Stage) -> Figures:
     return {"server_mb": megabytes(server), "worker_mb": megabytes(worker)}
 
 
+def watched(stage: Stage) -> Figures:
+    """Milliseconds from a commit to the message: for one page, for all, and beside pages that never read."""
+    count, (server,) = stage.scenario.watchers, stage.servers
+    env = {"DATABASE_URL": servers.url_of(stage.dsn), "POLOS_DATA_DIR": str(server.data_dir)}
+    cookies = watchers.people(count // watchers.PER_PERSON + 2, env)
+    crowd = watchers.Crowd(
+        url=server.url, key=stage.task.api_key, dsn=stage.dsn, server=server.process.pid, cookies=cookies,
+        watchers=count, rounds=stage.scenario.jobs,
+    )  # fmt: skip
+    with profiled(stage):
+        return watchers.run(crowd)
+
+
 def _first(stage: Stage) -> tuple[psutil.Process, psutil.Process]:
     """A server and a worker."""
     return psutil.Process(stage.servers[0].process.pid), psutil.Process(stage.workers[0].process.pid)
@@ -185,4 +201,5 @@ MEASURES: dict[str, Callable[[Stage], Figures]] = {
     "batch": enqueue,
     "rest": rest,
     "in flight": in_flight,
+    "watched": watched,
 }

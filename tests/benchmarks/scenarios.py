@@ -7,8 +7,8 @@ from typing import Literal
 
 from .contestants import CELERY, OURS, PEERS, RAW
 
-Kind = Literal["drain", "latency", "small", "churn", "one", "eight", "batch", "rest", "in flight"]
-Suite = Literal["drain", "limits", "latency", "enqueue", "scale", "hot", "churn", "rest"]
+Kind = Literal["drain", "latency", "small", "churn", "one", "eight", "batch", "rest", "in flight", "watched"]
+Suite = Literal["drain", "limits", "latency", "enqueue", "scale", "hot", "churn", "rest", "watchers"]
 
 # The slow ones get fewer jobs, so that a run takes seconds, not minutes.
 SHARE_OF_JOBS = {"dbos": 0.2, "procrastinate": 0.05, CELERY: 0.2}
@@ -36,6 +36,7 @@ class Scenario:
     max_concurrent: int | None = None
     beside: int = 0  # jobs that wait on the hot queue
     churn: float = 0.0  # seconds of it before the measurement
+    watchers: int = 0  # open pages; `jobs` is then how often something changes
 
     def jobs_of(self, contestant: str, scale: float) -> int:
         if self.first:
@@ -115,6 +116,7 @@ SCENARIOS = (
         name="10,000 in flight", suite="rest", kind="in flight", jobs=10_000, job_seconds=20,
         max_concurrent=10_000,
     ),
+    Scenario(name="500 watchers", suite="watchers", kind="watched", jobs=20, watchers=500),
 )  # fmt: skip
 
 _PEER = ("pgqueuer",)
@@ -173,6 +175,18 @@ GOALS = (
         name="worker, 10,000 in flight, MB", scenario="10,000 in flight", measure="worker_mb", must=250, reach=150,
         at_most=True,
     ),
+    Goal(
+        name="500 watchers, update p95, ms", scenario="500 watchers", measure="all_p95", must=500, reach=400,
+        at_most=True,
+    ),
+    Goal(
+        name="… beside pages that never read, ms", scenario="500 watchers", measure="beside_silent_p95", must=500,
+        reach=400, at_most=True,
+    ),
+    Goal(
+        name="a page that never reads, MB", scenario="500 watchers", measure="silent_mb_each", must=5, reach=1,
+        at_most=True,
+    ),
 )  # fmt: skip
 
 # Few, since most of the time goes into starting servers; between them they drain, hold limits and time latencies.
@@ -183,5 +197,5 @@ SMOKE = (
     ),
     Scenario(name="after churn, limit 5", suite="churn", kind="churn", jobs=100, limit=5, churn=0.5),
 )  # fmt: skip
-SUITES: tuple[Suite, ...] = ("drain", "limits", "latency", "enqueue", "scale", "hot", "churn", "rest")
+SUITES: tuple[Suite, ...] = ("drain", "limits", "latency", "enqueue", "scale", "hot", "churn", "rest", "watchers")
 USUAL: tuple[Suite, ...] = ("drain", "limits", "latency", "enqueue")
