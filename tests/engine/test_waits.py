@@ -19,6 +19,7 @@ from queues.requests import NewWait, Parent
 from .crew import Crew, engine_on, enqueue, ids, in_django, lose, query, status_of
 
 REST = Change.Through.REST
+HELD = "select count(*)::int from queues_execution where status in ('running', 'cancelling')"
 
 
 def sleep(seconds: float = 3600, key: str = "nap") -> NewWait:
@@ -306,13 +307,13 @@ async def test_the_duty_finds_what_a_dead_server_left(engine: Engine, dsn: str) 
     (parent,) = await begin(engine, crew)
     (child,) = await child_of(engine, crew, parent)
     await crew.take()
-    engine.waits.begun = lambda ids: None  # type: ignore[method-assign]  # it dies after the commit
     await crew.end([child])
+    await settled(engine)
+    engine.waits.begun = lambda ids: None  # type: ignore[method-assign]  # it dies after the commit
     await wait(crew, parent, for_all(child))
-    async with engine_on(dsn) as second:
-        assert status_of(dsn, parent) == "waiting"
-        assert await second.waits.repair() == 1
-        assert status_of(dsn, parent) == "queued"
+    assert status_of(dsn, parent) == "waiting"
+    async with engine_on(dsn, duties=True):
+        await goes_on(dsn, parent, seconds=3)
 
 
 # -- circles ---------------------------------------------------------------------------------------
@@ -345,6 +346,34 @@ async def test_a_circle_that_something_else_may_end_is_none(engine: Engine, dsn:
     await wait(crew, child, for_all(parent))
     await settled(engine)
     assert (status_of(dsn, parent), status_of(dsn, child)) == ("waiting", "waiting")
+
+
+# -- under a limit -------------------------------------------------------------------------------------
+
+
+async def test_the_limit_holds_while_parents_go_on_on_two_servers(engine: Engine, dsn: str) -> None:
+    async with engine_on(dsn, duties=True) as other:
+        crews = [await Crew(engine).join(("work", "line"), line=2), await Crew(other, "b").join(("work", "line"))]
+        await enqueue(engine, 12)
+        most = 0
+        work = [asyncio.create_task(all_with_two_children(crew, dsn)) for crew in crews]
+        while not all(task.done() for task in work):
+            most = max(most, query(dsn, HELD)[0][0])
+            await asyncio.sleep(0.001)
+        await asyncio.gather(*work)
+    assert most == 2
+    ended = "select parent_id is null, status, resumes, count(*)::int from queues_execution group by 1, 2, 3"
+    assert set(query(dsn, ended)) == {(False, "completed", None, 24), (True, "completed", 1, 12)}
+
+
+async def all_with_two_children(crew: Crew, dsn: str) -> None:
+    while query(dsn, "select count(*) from queues_execution where finished_at is null") != [(0,)]:
+        for claimed in await crew.take(1, wait=0.1):
+            if claimed.parent_id is None and claimed.attempt == 1:
+                children = await child_of(crew.engine, crew, claimed.id, 2)
+                await wait(crew, claimed.id, for_all(*children))
+            else:
+                await crew.end([claimed.id])
 
 
 # -- with all that it started ----------------------------------------------------------------------
