@@ -96,6 +96,7 @@ def show(request: HttpRequest, id: UUID) -> HttpResponse:
         "title": _title(act),
         "query": urlencode({"q": act.search}),
         "did": f"{words.counted(act.changed, 'execution')} {DID[Verb(act.verb)]}",
+        "fewer": act.state == BulkAct.State.DONE and act.changed + act.left < act.counted,
         "share": share,
         "percent": round(100 * share) if share is not None else None,
         "lefts": list(act.lefts.order_by("id")[:MOST_LISTED]),
