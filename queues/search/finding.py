@@ -206,8 +206,9 @@ class _Walk:
             self._look(edge[0][0] if edge else self.asked.lowest)
             if edge and not self.finished:
                 self.back_to = edge[0][1]
-            took = time.monotonic() - began
-            size = int(min(MOST_STRETCH, 8 * size, max(FIRST_STRETCH, size * STRETCH_SECONDS / took)))
+            now = time.monotonic()
+            wanted = min(STRETCH_SECONDS, max(0.01, self.end - now))
+            size = int(min(MOST_STRETCH, 8 * size, max(FIRST_STRETCH, size * wanted / (now - began))))
 
     def _look(self, after: UUID) -> None:
         """At everything from `after` up to where the walk is."""

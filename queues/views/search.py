@@ -19,7 +19,7 @@ from queues.search import suggest
 from queues.search.finding import Found, find
 from queues.search.line import BadSearch, Search
 
-NEAR, FAR = 0.15, 2.0  # seconds that a search may take: at first, and when somebody asks to look further back
+NEAR, FAR = 0.12, 2.0  # seconds that a search may take: at first, and when somebody asks to look further back
 # Seconds after which a page looks again by itself: what was easy to find, what was not.
 REFRESH, REFRESH_SLOW = 3, 30
 
