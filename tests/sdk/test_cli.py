@@ -218,9 +218,11 @@ def test_what_is_not_waited_for_can_be_cancelled(running_server: Server) -> None
 
 
 def test_what_is_for_later_is_not_started_now(running_server: Server) -> None:
-    later = ("run", "cli-nobody", "--queue", "cli/later", "--at", "2199-01-31T12:00Z", "--timeout", "0.3")
-    waited = polos(*later, server=running_server)
+    later = ("run", "cli-nobody", "--queue", "cli/later", "--at", "2199-01-31T12:00Z", "--dedup-key", "k")
+    waited = polos(*later, "--timeout", "0.3", server=running_server)
     assert "scheduled for 2199-01-31 12:00:00 UTC" in waited.stderr
+    again = polos(*later, "--no-wait", server=running_server)
+    assert again.stdout.strip() in waited.stderr
     refused = polos("run", "cli-nobody", "--at", "noon", server=running_server)
     assert refused.returncode == 2
     assert "'noon' is not a time like" in refused.stderr
