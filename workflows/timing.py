@@ -18,6 +18,8 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from queues import words
+
 NICKNAMES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -97,11 +99,11 @@ class Timing:
         return found
 
     def in_words(self) -> str:
-        """`0 3 * * * Europe/Berlin`, `every 300 s`, `once at 2030-01-31 12:00 UTC`."""
+        """`0 3 * * * Europe/Berlin`, `every 5 min`, `once at 2030-01-31 12:00 UTC`."""
         if self.cron:
             return self.cron if self.timezone == "UTC" else f"{self.cron} {self.timezone}"
         if self.every is not None:
-            return f"every {self.every:,} s"
+            return f"every {words.duration(self.every, fine=False)}"
         return f"once at {self.at.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC" if self.at else ""
 
     def explained(self) -> str:

@@ -129,7 +129,7 @@ def moment(at: dt.datetime | None) -> SafeString:
 
 @register.filter
 def seconds(length: float | None) -> str:
-    return words.duration(length)
+    return words.duration(length, fine=False)
 
 
 @register.filter
