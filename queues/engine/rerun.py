@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from msgspec import Raw
 
-from ..models import Change, Execution, Queue, Rerun
+from ..models import Change, Deadline, Execution, Queue, Rerun
 from ..rawjson import MAX_PAYLOAD_BYTES, problem
 from ..requests import NewExecution
 from .arrays import uuids
@@ -85,15 +85,17 @@ def _payload(execution_id: UUID) -> str:
 
 def _insert(old: Execution, new_id: UUID, payload: str) -> None:
     queue: Queue = old.queue
+    timeouts = dict(Deadline.objects.filter(execution_id=old.id).values_list("kind", "seconds"))
     request = NewExecution(
         workflow_id=old.workflow, queue_name=queue.name, id=new_id, payload=Raw(payload.encode()),
         priority=old.priority, max_attempts=old.max_attempts - (old.resumes or 0),
+        queue_timeout=timeouts.get(Deadline.Kind.QUEUE), execution_timeout=timeouts.get(Deadline.Kind.EXECUTION),
     )  # fmt: skip
     with connection.cursor() as cursor:
         for name, values in insertions([Placed(request, old.queue_id)]):
             cursor.execute(statement(name), values)
-        if not cursor.fetchall():
-            raise NotPossible(f"There is an execution {new_id} already.")
+            if name == "enqueue" and not cursor.fetchall():
+                raise NotPossible(f"There is an execution {new_id} already.")
 
 
 async def prune_reruns(conn: Connection, ids: list[UUID]) -> None:

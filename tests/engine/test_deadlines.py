@@ -14,7 +14,9 @@ import pytest
 from queues.engine import Engine
 from queues.engine.flight import _plan
 from queues.engine.operate import retry_execution
+from queues.engine.rerun import run_again
 from queues.engine.statements import statement
+from queues.ids import uuid7
 from queues.models import Change
 from queues.requests import Heartbeat, NewWait, Parent
 
@@ -239,7 +241,7 @@ async def test_a_retry_by_hand_begins_a_new_time(engine: Engine, dsn: str) -> No
     assert (status_of(dsn, id), reason(dsn, id)) == ("failed", "queue_timeout")
 
 
-async def test_what_cannot_be_needed_again_is_forgotten(engine: Engine, dsn: str) -> None:
+async def test_what_has_ended_in_time_is_not_looked_at_again(engine: Engine, dsn: str) -> None:
     crew = await Crew(engine).join(("work", "line"), line=5)
     done, gone = await enqueue(engine, 2, queue_timeout=60, execution_timeout=90)
     await crew.take()
@@ -247,7 +249,17 @@ async def test_what_cannot_be_needed_again_is_forgotten(engine: Engine, dsn: str
     query(dsn, "delete from queues_execution where id = %s", gone)
     passed(dsn)
     await engine.duties.deadlines()
-    assert query(dsn, "select count(*) from queues_deadline") == [(0,)]
+    assert query(dsn, "select execution_id, at from queues_deadline") == 2 * [(done, None)]
+    assert status_of(dsn, done) == "completed"
+
+
+async def test_who_runs_it_again_takes_its_timeouts_over(engine: Engine, dsn: str) -> None:
+    (id,) = await enqueue(engine, 1, queue_timeout=60, execution_timeout=90)
+    act = {"actor": "ana", "through": Change.Through.REST}
+    new = await in_django(run_again, id, new_id=uuid7(), payload=None, **act)
+    sql = "select kind, seconds, at > now() from queues_deadline where execution_id = %s order by kind"
+    assert query(dsn, sql, new.id) == [("execution", 90, True), ("queue", 60, True)]
+    assert not (await in_django(run_again, id, new_id=new.id, payload=None, **act)).created
 
 
 async def test_deadlines_go_with_their_executions(engine: Engine, dsn: str) -> None:
