@@ -124,8 +124,8 @@ class Reporter:
             before if value is None else _checked(value),
             words if text is None else cut(str(text), MAX_PROGRESS_TEXT),
         )
+        run.progress = now
         if not run.is_replaying:
-            run.progress = now
             self.say_progress(run, now)
 
     def say_progress(self, run: Run, words: tuple[float | None, str]) -> None:

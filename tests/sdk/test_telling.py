@@ -311,6 +311,22 @@ async def test_what_was_told_before_finished_steps_is_not_told_again() -> None:
     assert ran.progress == (0.9, "b is done")
 
 
+async def test_what_was_told_before_a_wait_is_not_told_again_and_what_was_said_stays() -> None:
+    @workflow(id="waits")
+    async def waits(ctx: Context) -> None:
+        ctx.log.info("before")
+        ctx.heartbeat(0.5, "half")
+        await ctx.step.wait_for("a day", days=1)
+        ctx.log.info("between")
+        await ctx.step.wait_for("another", days=1)
+        ctx.log.info("after")
+        ctx.heartbeat(text="nearly")
+
+    ran = await run(waits)
+    assert [line.text for line in ran.lines] == ["before", "between", "after"]
+    assert ran.progress == (0.5, "nearly")
+
+
 async def test_a_new_step_ends_the_silence() -> None:
     """Code that was changed may never ask for what is stored."""
 
@@ -444,6 +460,25 @@ async def test_on_a_real_server_lines_and_progress_are_followed_live(running_ser
     last = seen[-1]
     assert isinstance(last, Execution)
     assert (last.status, last.result) == ("completed", "done")
+
+
+async def test_on_a_real_server_a_wait_leaves_no_line_out_and_repeats_none(running_server: Server) -> None:
+    @workflow(id="told-parent", queue={"concurrency_limit": 1})
+    async def parent(ctx: Context) -> int:
+        ctx.log.info("before")
+        given: int = await ctx.step.suspend("how many")
+        ctx.log.info("after", given=given)
+        return given
+
+    async with Polos([parent], api_url=running_server.url) as polos, asyncio.timeout(20):
+        handle = await polos.invoke(parent)
+        lines = []
+        async for update in handle.stream():
+            if isinstance(update, LogLine):
+                lines.append((update.number, update.attempt, update.text, update.fields))
+            elif isinstance(update, Execution) and update.status == "waiting":
+                await handle.resume("how many", 3)
+    assert lines == [(1, 1, "before", {}), (2, 1, "after", {"given": 3})]
 
 
 def _only(server: FakeServer) -> dict[str, Any]:
