@@ -29,6 +29,7 @@ queue_urls = [
     path("queues/<path:name>", queues.show_queue, name="queue"),
     path("charts/<path:name>", history.show_charts, name="charts"),
     path("history/<path:name>", history.show_table, name="history"),
+    path("progress/<path:name>", queues.show_progress, name="progress"),
     path("lanes/<path:name>", history.show_lanes, name="lanes"),
     path("trail", trail.list_changes, name="trail"),
     path("limits/<path:name>", limits.limit, name="limit"),

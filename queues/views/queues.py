@@ -48,6 +48,13 @@ def show_queue(request: HttpRequest, name: str) -> HttpResponse:
     return render(request, "queues/queue.html", context)
 
 
+@require_safe
+@needs(Action.SEE)
+def show_progress(request: HttpRequest, name: str) -> HttpResponse:
+    """How far those are that hold its slots: a part of the page, which asks again and again."""
+    return render(request, "queues/holders.html", {"slots": _slots(get_queue(name))})
+
+
 def _slots(queue: Queue) -> list[Slot]:
     """What holds the slots, with how far it is."""
     slots = reads.slots(queue)

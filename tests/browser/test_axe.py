@@ -44,6 +44,7 @@ OF_COLOURS = ["color-contrast", "link-in-text-block"]
 NO_PAGES = {
     "executions.csv", "executions.jsonl", "executions/suggestions", "executions/<uuid:id>/lines",
     "executions/<uuid:id>/log", "schedules/preview", "charts/<path:name>", "lanes/<path:name>",
+    "progress/<path:name>",
 }  # fmt: skip
 NAME = "billing/api-calls"
 TRACEBACK = 'Traceback (most recent call last):\n  File "jobs.py", line 3\n' * 20

@@ -36,6 +36,15 @@ def test_lines_and_progress_appear_by_themselves_and_the_end_stays_in_sight(open
     assert page.evaluate("lines.scrollTop") == 0
 
 
+def test_who_holds_a_slot_shows_how_far_it_is_though_nothing_else_happens(open_page: OpenPage) -> None:
+    queue = make_queue()
+    one = running(queue, make_worker(queue=queue), 1)
+    page = open_page("/queues/api-calls", as_="vera")
+    for value in (0.4, 0.6):
+        say_progress(one, value, "page")
+        expect(page.locator(f"#p-{one.id} progress")).to_have_js_property("value", value)
+
+
 def test_what_is_there_to_be_copied_is_copied(open_page: OpenPage) -> None:
     queue = make_queue()
     one = finished(

@@ -47,6 +47,7 @@ MATRIX = {
     ("get", "charts/<path:name>"): VIEWERS,
     ("get", "history/<path:name>"): VIEWERS,
     ("get", "lanes/<path:name>"): VIEWERS,
+    ("get", "progress/<path:name>"): VIEWERS,
     ("get", "trail"): VIEWERS,
     ("get", "limits/<path:name>"): TUNERS,
     ("post", "limits/<path:name>"): TUNERS,

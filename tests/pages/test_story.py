@@ -217,6 +217,9 @@ def test_progress_is_a_bar_on_both_pages(vera: Client) -> None:
     html = body(vera, f"/queues/{queue.name}")
     assert 'value="0.4250" aria-label="Progress: page &lt;4&gt; of 10"' in html
     assert "no number yet" in html
+    html = body(vera, f"/progress/{queue.name}")
+    assert f'id="p-{one.id}" data-cell' in html
+    assert "42 %" in html
 
 
 def test_one_that_has_told_nothing_shows_no_progress(vera: Client) -> None:
