@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -98,9 +98,10 @@ def log(id: UUID, *, after: int | None = None, attempt: int = 1) -> Log:
     return Log(_with_turns(lines, attempt), journal.first, journal.lines, _progress(journal))
 
 
-def every_line(id: UUID) -> Iterator[Line]:
-    for row in _line_rows().filter(execution_id=id).order_by("number").iterator(chunk_size=500):
-        yield _line(row)
+def lines_after(id: UUID, after: int) -> list[Line]:
+    """Some lines with a larger number, oldest first; none at the end."""
+    rows = _line_rows().filter(execution_id=id, number__gt=after).order_by("number")
+    return [_line(row) for row in rows[:MAX_NEW_LINES]]
 
 
 def progress_of(ids: Iterable[UUID]) -> dict[UUID, Progress]:
@@ -123,12 +124,7 @@ def _line_rows() -> Any:
 
 
 def _lines(id: UUID, last: int, after: int | None) -> list[Line]:
-    rows = _line_rows().filter(execution_id=id).order_by("number")
-    if after is None:
-        rows = rows.filter(number__gt=last - MAX_LINES)
-    else:
-        rows = rows.filter(number__gt=after)[:MAX_NEW_LINES]
-    return [_line(row) for row in rows]
+    return lines_after(id, last - MAX_LINES if after is None else after)
 
 
 def _with_turns(lines: list[Line], attempt: int) -> list[Line]:
