@@ -49,12 +49,7 @@ if TYPE_CHECKING:
 class PolosError(Exception):
     """Everything that the SDK raises on purpose, and what a workflow raises to tell it something."""
 
-    is_kept = False  # whether every attempt gets it again, from what is stored: then another one does not help
-
-
-def kept(error: PolosError) -> PolosError:
-    error.is_kept = True
-    return error
+    step_key: str | None = None  # of the wait that ended with it: its end is kept
 
 
 class DefinitionError(PolosError, ValueError):
@@ -176,8 +171,8 @@ class StepsChanged(StepError):
 
 
 class WaitTimeout(StepError, TimeoutError):
-    """No event came, or nobody answered, within the `timeout` of a step. Every attempt is told the same, so that
-    one which ends with it is not followed by another."""
+    """No event came, or nobody answered, within the `timeout` of a step. An attempt that ends with it is not
+    followed by another one; tried again by hand, it waits anew."""
 
 
 class AttemptTimeout(PolosError, TimeoutError):

@@ -28,6 +28,7 @@ from ._replay import Place
 from ._reports import Level, Reporter
 from ._running import Done, Run, completed, error_info, failed, result_json, stopped
 from ._step import Step
+from ._stepbase import StepBase
 from ._steps import StepSaver
 from ._texts import fields_json
 from ._threads import Threads
@@ -212,6 +213,8 @@ class Inline:
                 stored.status = "queued"
                 return
             stored.raised = error
+            if run.ending is None and run.replay is not None:
+                await StepBase(run, self._tools).note_end(error)
             done = failed(run, error) if run.ending is None else stopped(run, run.ending)
         finally:
             run.close()

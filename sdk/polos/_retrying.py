@@ -5,7 +5,17 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from ._errors import DefinitionError, DuplicateStep, Fail, NotSerializable, PayloadInvalid, PolosError, Retry
+from ._errors import (
+    DefinitionError,
+    DuplicateStep,
+    ExecutionCancelled,
+    ExecutionTimeout,
+    Fail,
+    NotSerializable,
+    PayloadInvalid,
+    Retry,
+    WaitTimeout,
+)
 from ._places import caller
 from ._seconds import seconds_of
 
@@ -44,7 +54,7 @@ class RetryPolicy:
 
     def pause_after(self, error: BaseException, tries: int) -> float | None:
         """Seconds until the next try after this error; None when there is none, however many are left."""
-        if isinstance(error, (NEVER, self.never)) or (isinstance(error, PolosError) and error.is_kept):
+        if isinstance(error, (NEVER, self.never)) or _was_waited_for(error):
             return None
         if isinstance(error, Retry) and error.after is not None:
             return error.after
@@ -64,6 +74,12 @@ class RetryPolicy:
         if not all(isinstance(each, type) and issubclass(each, Exception) for each in types):
             return f"never is an exception class or a tuple of them, not {self.never!r}"
         return None
+
+
+def _was_waited_for(error: BaseException) -> bool:
+    """Whether a wait ended so: trying again would be to wait as long again."""
+    waited = (ExecutionCancelled, ExecutionTimeout, WaitTimeout)
+    return isinstance(error, waited) and error.step_key is not None
 
 
 DEFAULT = RetryPolicy()

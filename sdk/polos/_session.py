@@ -15,12 +15,14 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ._context import Context, Tools
 from ._errors import Gone, Invalid, PolosError, RequestRefused, TooLarge
 from ._http import Http, Unreachable, backoff
 from ._running import Done, Run, completed, failed, not_taken, result_json, stopped
+from ._stepbase import StepBase
 from ._workflow import Workflow
 
 logger = logging.getLogger("polos")
@@ -222,6 +224,8 @@ class Session:
                 await self._end_older(before)
             done = await self._outcome(run, workflow)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if run.ending is None and run.replay is not None:
+                await self._note_end(run, error)
             done = _after_error(run, error)
         run.close()
         if run.report is not None:
@@ -253,6 +257,10 @@ class Session:
         if run.ending == "waiting":  # it caught its cancellation; what it made of that is not its result
             return stopped(run, "waiting")
         return completed(run, result_json(result, workflow.id))
+
+    async def _note_end(self, run: Run, error: BaseException) -> None:
+        with suppress(asyncio.CancelledError):
+            await StepBase(run, self._tools).note_end(error)
 
     async def _end_older(self, before: Run) -> None:
         """We are given again what we still run: the older claim is over, and the two must not overlap."""

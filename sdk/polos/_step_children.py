@@ -17,7 +17,6 @@ from ._errors import (
     ServerUnavailable,
     StepError,
     StepsChanged,
-    kept,
 )
 from ._execution import ErrorInfo, ExecutionHandle, read_execution, result_of
 from ._finals import Finals
@@ -27,7 +26,7 @@ from ._json import encode
 from ._replay import Place, shown
 from ._running import Run
 from ._seconds import seconds_of
-from ._stepbase import StepBase, called_from
+from ._stepbase import StepBase, called_from, kept
 from ._waits import inside
 from ._workflow import Workflow
 
@@ -138,8 +137,8 @@ class ChildSteps(StepBase):
         The child may run on the same queue, with any limit. Its result is kept: a later attempt gets the same.
 
         ExecutionFailed or ExecutionCancelled when it ends so, ExecutionTimeout when it has not ended `timeout`
-        (seconds or a timedelta) after it was started; it goes on then. Every attempt gets the same error, so that
-        one which ends with it is not followed by another.
+        (seconds or a timedelta) after it was started; it goes on then. Another attempt finds the same child and
+        the same end, unless this one ended with the failure: then it starts another child.
         """
         item = Invocation(workflow=workflow, payload=payload, **options)
         return self._counted(self._invoke_and_wait(key, called_from(), item, timeout))
@@ -328,33 +327,40 @@ class ChildSteps(StepBase):
     # -- results -----------------------------------------------------------------------------------
 
     async def _invoke_and_wait(self, key: str, place: Place, item: Invocation, timeout: Seconds | None) -> Any:
-        handle = await self._invoke(key, place, item)
+        name, turn = key, 1
+        while self._replay.stored.get(f"{name}.result.again") == "failed":  # an attempt ended so: another child
+            self._replay.unused -= {name, f"{name}.result", f"{name}.result.again"}
+            turn += 1
+            name = f"{key}@{turn}"
+        handle = await self._invoke(name, place, item)
         return await self._result(handle, place, timeout)
 
     async def _result(self, handle: ChildHandle[R], place: Place, timeout: Seconds | None) -> R:
         handle._asked += 1
         key = f"{handle.key}.result" if handle._asked == 1 else f"{handle.key}.result-{handle._asked}"
+        key = self._turn(key)
         (found,) = await self._ends(key, place, [handle], timeout) or (None,)
         if found is None:
             what = f"Execution {handle.id} of {handle.workflow_id} was not finished within its timeout"
-            raise kept(ExecutionTimeout(f"{what}: step {key!r} at {shown(place)}"))
+            raise kept(ExecutionTimeout(f"{what}: step {key!r} at {shown(place)}"), key)
         if found["status"] == "missing":
             raise ExecutionError(f"Execution {handle.id} of {handle.workflow_id} is not there any more: {_GONE}")
         execution = read_execution({"workflow_id": handle.workflow_id, "queue": handle.queue, **found})
         try:
             result: R = result_of(execution, handle._shape)
         except ExecutionError as error:
-            raise kept(error) from None
+            raise kept(error, key) from None
         return result
 
     async def _batch_and_wait(
         self, key: str, place: Place, items: list[Invocation | Pair], timeout: Seconds | None
     ) -> list[ChildResult[Any]]:
         handles = await self._batch_invoke(key, place, items)
-        found = await self._ends(f"{key}.results", place, handles, timeout) if handles else []
+        ends_key = self._turn(f"{key}.results")
+        found = await self._ends(ends_key, place, handles, timeout) if handles else []
         if found is None:
             what = f"The {len(handles):,} children of step {key!r} at {shown(place)}"
-            raise kept(ExecutionTimeout(f"{what} were not all finished within their timeout"))
+            raise kept(ExecutionTimeout(f"{what} were not all finished within their timeout"), ends_key)
         return [self._child_result(key, handle, each) for handle, each in zip(handles, found, strict=True)]
 
     def _child_result(self, key: str, handle: ExecutionHandle[Any], found: dict[str, Any]) -> ChildResult[Any]:

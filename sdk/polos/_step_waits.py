@@ -8,14 +8,14 @@ from functools import lru_cache
 from typing import Any, TypeVar, overload
 from urllib.parse import quote
 
-from ._errors import Conflict, NotSerializable, StepError, WaitTimeout, kept
+from ._errors import Conflict, NotSerializable, StepError, WaitTimeout
 from ._events import Event, event_body, read_event
 from ._ids import child_id
 from ._json import encode
 from ._names import check_name
 from ._replay import Place, shown
 from ._seconds import LONGEST, seconds_of
-from ._stepbase import StepBase, called_from, iso
+from ._stepbase import StepBase, called_from, iso, kept
 from ._typing import EMPTY, UNTYPED, Shape
 
 T = TypeVar("T")
@@ -214,16 +214,18 @@ class WaitSteps(StepBase):
         payload_type: Any,
     ) -> Event[Any]:
         check_name(topic, what="topic", place=shown(place))
+        key = self._turn(key)
         after = {} if since is None else {"since": _moment(key, since)}
         found = await self._answer(key, place, "event", {"topic": topic, **after}, timeout)
         if "event" not in found:
             words = f"No event came under {topic} within {_told(timeout)}: step {key!r} at {shown(place)}"
-            raise kept(WaitTimeout(words))
+            raise kept(WaitTimeout(words), key)
         event = found["event"]
         payload = self._typed(event.get("payload"), _shape(payload_type), key, "The payload of the event of step")
         return read_event(event, payload)
 
     async def _suspend(self, key: str, place: Place, data: Any, timeout: Seconds | None, answer_type: Any) -> Any:
+        key = self._turn(key)
         size = len(encode(data, f"What step {key} shows to whom is asked").encode())
         if size > MAX_NOTE_BYTES:
             raise NotSerializable(
@@ -231,7 +233,8 @@ class WaitSteps(StepBase):
             )
         found = await self._answer(key, place, "resume", {"note": data}, timeout)
         if "answer" not in found:
-            raise kept(WaitTimeout(f"Nobody answered within {_told(timeout)}: step {key!r} at {shown(place)}"))
+            words = f"Nobody answered within {_told(timeout)}: step {key!r} at {shown(place)}"
+            raise kept(WaitTimeout(words), key)
         return self._typed(found["answer"], _shape(answer_type), key, "The answer to step")
 
     async def _answer(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from ._errors import Forbidden, PayloadInvalid, StepError, StepRefused, StepsChanged
+from ._errors import ExecutionFailed, Forbidden, PayloadInvalid, PolosError, StepError, StepRefused, StepsChanged
 from ._json import decode, encode
 from ._replay import Place, Replay, shown
 from ._running import Run, error_info
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._context import Tools
 
 T = TypeVar("T")
+E = TypeVar("E", bound=PolosError)
 LAST_SAVE_SECONDS = 3.0  # for what is done to be saved when its execution is being stopped; under STOP_SECONDS
 
 
@@ -141,6 +142,28 @@ class StepBase:
     def _now(self) -> str:
         return iso(self._tools.clock.now())
 
+    # -- ends that are kept ------------------------------------------------------------------------
+
+    def _turn(self, key: str) -> str:
+        """The key under which it is waited now: when an attempt ended with the end of a wait, the next one begins
+        that anew, under a key of its own. (An attempt that caught it finds it as it was.)"""
+        name, turn = key, 1
+        while f"{name}.again" in self._replay.stored:
+            self._replay.unused -= {name, f"{name}.again"}
+            turn += 1
+            name = f"{key}@{turn}"
+        return name
+
+    async def note_end(self, error: BaseException) -> None:
+        """The attempt ends with this error."""
+        chain: BaseException | None = error
+        while chain is not None:
+            if isinstance(chain, PolosError) and chain.step_key is not None:
+                why = "failed" if isinstance(chain, ExecutionFailed) else "ended otherwise"
+                body = self._body(f"{chain.step_key}.again", self._now(), result=encode(why, "An end"))
+                await self._tools.saver.submit(body)
+            chain = chain.__cause__
+
     # -- standing still ----------------------------------------------------------------------------
 
     def _over(self, key: str, kind: str) -> dict[str, Any] | None:
@@ -182,6 +205,12 @@ class StepBase:
 
 
 _FOR = {"time": "a time", "executions": "executions", "event": "an event", "resume": "an answer"}
+
+
+def kept(error: E, key: str) -> E:
+    """The error with which a wait ended: the same in every attempt, until one ends with it."""
+    error.step_key = key
+    return error
 
 
 def called_from() -> Place:

@@ -104,6 +104,14 @@ class FakeServer:
         """Somebody else has it now: the token that its worker knows is stale."""
         self.executions[execution_id]["_token"] = str(uuid.uuid4())
 
+    async def retry(self, execution_id: str) -> None:
+        """As somebody does by hand."""
+        execution = self.executions[execution_id]
+        assert execution["status"] in ("failed", "cancelled")
+        execution |= {"status": "queued", "_token": None, "max_attempts": execution["attempt"] + 1}
+        self.waiting[execution["queue"]].append(execution_id)
+        await self._announce()
+
     async def ask_cancel(self, execution_id: str) -> None:
         execution = self.executions[execution_id]
         if execution["status"] == "running":

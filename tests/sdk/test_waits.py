@@ -379,16 +379,107 @@ async def test_the_error_of_a_child_is_the_parents_and_stays(server: FakeServer)
     assert (await ended(server, body, double))["result"].endswith(" failed: Fail: negative failed")
 
 
-async def test_what_every_attempt_would_be_told_again_is_not_tried_again(server: FakeServer) -> None:
+async def test_an_attempt_that_a_childs_failure_ended_is_followed_by_one_with_another_child(
+    server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls: list[str] = []
+
+    @workflow(id="fails-twice")
+    async def fails_twice(ctx: Context) -> str:
+        calls.append(ctx.execution_id)
+        if len(calls) <= 3:  # "before", and two of them
+            raise ConnectionError("away")
+        return "there"
+
+    @workflow(id="one", retries=2)
+    async def one(ctx: Context) -> Any:
+        await ctx.step.run("before", calls.append, "before")
+        return await ctx.step.invoke_and_wait("child", fails_twice)
+
+    async with working(one, fails_twice):
+        execution = await server.add("one", max_attempts=3)
+        await server.until(lambda: execution["status"] in ("completed", "failed"))
+    assert (execution["result"], execution["attempt"]) == ("there", 3)
+    assert len(set(calls)) == len(calls) == 4
+    assert "without asking" not in caplog.text
+
+
+async def test_a_failure_that_was_caught_stays_as_it_is(server: FakeServer) -> None:
+    """The worker dies in the middle of what is done instead; it must not find the child mended."""
+    fails = [True]
+    gate = asyncio.Event()
+
+    @workflow(id="child")
     async def child(ctx: Context) -> None:
-        await ctx.step.invoke_and_wait("child", double, -1)
+        if fails.pop():
+            raise ConnectionError("away")
 
-    async def event(ctx: Context) -> None:
-        await ctx.step.wait_for_event("event", "nothing", timeout=0.1)
+    @workflow(id="one", retries=1)
+    async def one(ctx: Context) -> Any:
+        try:
+            await ctx.step.invoke_and_wait("child", child)
+        except ExecutionFailed:
+            await ctx.step.run("undo", gate.wait)
+            return "undone"
 
-    for body in (child, event):
-        execution = await ended(server, body, double, max_attempts=3)
-        assert (execution["status"], execution["attempt"]) == ("failed", 1)
+    async with working(one, child):
+        execution = await server.add("one", max_attempts=2)
+        await server.until(lambda: (execution["id"], "child.result") in server.steps)
+        await server.lose_workers()
+        await server.until(lambda: execution["attempt"] == 2)
+        gate.set()
+        await server.until(lambda: execution["status"] == "completed")
+    assert execution["result"] == "undone"
+    assert len(server.executions) == 2
+
+
+async def test_a_wait_that_timed_out_begins_anew_when_somebody_tries_again(
+    server: FakeServer, client: PolosClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    @workflow(id="one", retries=5)
+    async def one(ctx: Context) -> Any:
+        event = await ctx.step.wait_for_event("event", "topic", timeout=0.2)
+        answer = await ctx.step.suspend("ask", timeout=0.2)
+        return [event.payload, answer]
+
+    async with working(one):
+        execution = await server.add("one", max_attempts=6)
+        for attempt, key in ((1, "event"), (2, "ask")):
+            await server.until(lambda: execution["status"] == "failed")
+            assert (execution["attempt"], execution["error"]["type"]) == (attempt, "WaitTimeout")
+            await server.retry(execution["id"])
+            await server.until(lambda key=key: (execution["id"], f"{key}@2") in server.waits)  # type: ignore[misc]
+            if key == "event":
+                await client.publish_event("topic", 7)
+            else:
+                await client.resume(execution["id"], "ask@2", 8)
+        await server.until(lambda: execution["status"] == "completed")
+    assert execution["result"] == [7, 8]
+    assert "without asking" not in caplog.text
+
+
+async def test_children_that_were_too_slow_are_waited_for_anew(server: FakeServer) -> None:
+    gate = asyncio.Event()
+
+    @workflow(id="child")
+    async def child(ctx: Context) -> str:
+        await gate.wait()
+        return "late"
+
+    @workflow(id="one", retries=1)
+    async def one(ctx: Context) -> Any:
+        (first,) = await ctx.step.batch_invoke_and_wait("all", [(child, None)], timeout=0.2)
+        return [first.result, await ctx.step.invoke_and_wait("single", child, timeout=0.2)]
+
+    async with working(one, child):
+        execution = await server.add("one", max_attempts=2)
+        await server.until(lambda: execution["status"] == "failed")
+        assert execution["error"]["type"] == "ExecutionTimeout"
+        await server.retry(execution["id"])
+        gate.set()
+        await server.until(lambda: execution["status"] == "completed")
+    assert execution["result"] == ["late", "late"]
+    assert len(server.executions) == 3
 
 
 async def test_a_child_that_takes_too_long_goes_on(server: FakeServer) -> None:
