@@ -29,6 +29,7 @@ from tests import servers
 
 PER_PERSON = 20  # sockets; the server lets one person have 30
 QUEUES = 20  # on the list that everybody watches
+AT_ONCE = 25  # pages that are opened together: each waits for the next look of the sampler
 SILENT = 10  # pages that never read
 ROUND_SECONDS = 0.7  # between two changes: more than the sampler's shortest pause
 LATE = 10.0  # seconds after which an update counts as lost
@@ -112,7 +113,9 @@ async def _crowd(crowd: Crowd) -> dict[str, float]:
         ids = await _queues(client, crowd.dsn)
         pages = [await _page(crowd, 0, ids, stack)]
         figures = await _measured("one", client, crowd, pages)
-        pages += [await _page(crowd, number, ids, stack) for number in range(1, crowd.watchers)]
+        for first in range(1, crowd.watchers, AT_ONCE):
+            numbers = range(first, min(first + AT_ONCE, crowd.watchers))
+            pages += await asyncio.gather(*(_page(crowd, number, ids, stack) for number in numbers))
         figures |= await _measured("all", client, crowd, pages)
         return figures | await _beside_silent_ones(client, crowd, pages, ids)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import yaml
 from asgiref.sync import sync_to_async
 from channels.testing import HttpCommunicator
 from django.contrib.auth.models import Group, User
@@ -19,6 +22,7 @@ from queues import limits
 from queues.engine import get_engine
 from queues.keys import create_key, forget
 from queues.models import Change, Execution
+from tests import servers
 
 from .conftest import World
 
@@ -148,3 +152,19 @@ async def test_a_lowered_limit_is_no_violation_until_something_starts(engine: No
     assert await violations() == 0
     await sync_to_async(world.execution)(queue, "cancelling", slot=4)
     assert await violations() == 1
+
+
+@pytest.mark.parametrize("name", ["prometheus-alerts.yml", "grafana-dashboard.json", "monitoring.md"])
+async def test_rules_and_dashboard_ask_for_metrics_that_exist(name: str, engine: None, world: World) -> None:
+    await sync_to_async(world.queue)("q")
+    told = await scrape(await sync_to_async(make_key)())
+    exposed = set(re.findall(r"^(polos_\w+)", told, re.MULTILINE)) | {"polos_live_delay_seconds"}
+    asked = set(re.findall(r"\bpolos_[a-z_]+", (servers.ROOT / "docs" / name).read_text()))
+    assert asked and asked <= exposed, asked - exposed
+
+
+def test_rules_and_dashboard_can_be_read() -> None:
+    rules = yaml.safe_load((servers.ROOT / "docs/prometheus-alerts.yml").read_text())
+    assert all({"alert", "expr", "labels", "annotations"} <= rule.keys() for rule in rules["groups"][0]["rules"])
+    dashboard = json.loads((servers.ROOT / "docs/grafana-dashboard.json").read_text())
+    assert all(panel["targets"] for panel in dashboard["panels"])
