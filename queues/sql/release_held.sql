@@ -22,7 +22,9 @@ set status = l.status, outcome = %(outcome)s::text, released_at = clock_timestam
     losses = e.losses + (%(outcome)s::text = 'lost')::int, max_attempts = e.max_attempts + 1,
     finished_at = case when l.status in ('cancelled', 'failed') then clock_timestamp() end,
     error = case when e.error is not null then e.error when %(outcome)s::text = 'lost' then json_build_object(
-        'type', 'WorkerLost', 'message', 'The worker stopped answering and its lease ended.') end
+        'type', 'WorkerLost', 'reason', 'worker_lost', 'message', concat(
+            'The worker stopped answering and its lease ended.', case when l.status = 'failed' then
+            ' That has happened ' || e.losses + 1 || ' times by now, so it is not started again.' end)) end
 from lost l
 where e.id = l.id and e.status in ('running', 'cancelling')
 returning e.id, e.queue_id, e.status, e.parent_id

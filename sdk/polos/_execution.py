@@ -25,7 +25,7 @@ class ErrorInfo:
     type: str
     message: str
     traceback: str = ""
-    reason: str = ""  # queue_timeout, execution_timeout or attempt_timeout; else empty
+    reason: str = ""  # queue_timeout, execution_timeout, attempt_timeout, worker_lost; else empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -312,6 +312,12 @@ async def test_an_execution_that_loses_its_workers_too_often_fails(dsn: str) -> 
             end_lease(dsn, crew.id)
             engine.taken_back((await engine.leases.expire())[1])
         assert status_of(dsn, id) == "failed"
+    ((error,),) = query(dsn, "select error::text from queues_execution")
+    assert '"reason" : "worker_lost"' in error
+    assert "happened 2 times" in error
+    assert query(dsn, "select attempt, outcome, error::text like '%times%' from queues_holding") == [
+        (1, "lost", False)
+    ]
 
 
 async def test_a_claim_that_the_worker_never_heard_of_is_released(engine: Engine, dsn: str) -> None:

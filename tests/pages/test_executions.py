@@ -61,6 +61,25 @@ def test_an_execution_tells_its_deadlines(vera: Client) -> None:
     assert "Has to be finished within 2 h" in said
 
 
+def test_what_has_killed_its_workers_is_shown_with_all_of_them(vera: Client) -> None:
+    queue = make_queue()
+    workers = [make_worker(name, queue=queue) for name in ("first", "second", "third")]
+    error = '{"type": "WorkerLost", "message": "The worker stopped answering and its lease ended."}'
+    lost = {"outcome": "lost", "error": error}
+    mine = finished(queue, workers[2], Status.FAILED, attempt=3, max_attempts=4, losses=3, **lost)
+    for number, worker in enumerate(workers[:2], 1):
+        Holding.objects.create(
+            execution_id=mine.id, queue=queue, attempt=number, worker_id=worker.id, slot=1,
+            claimed_at=seconds_ago(90 - 10 * number), released_at=seconds_ago(85 - 10 * number), **lost,
+        )  # fmt: skip
+    said = text(body(vera, f"/executions/{mine.id}"))
+    story = said[said.index("What happened") :]
+    assert [story.index(f"on {name}") for name in ("first", "second", "third")] == sorted(
+        story.index(f"on {name}") for name in ("first", "second", "third")
+    )
+    assert story.count("WorkerLost") == 3
+
+
 def test_who_waits_for_another_one_to_stop_names_it(vera: Client) -> None:
     queue = make_queue()
     old = running(
