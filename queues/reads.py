@@ -89,7 +89,7 @@ class Progress:
 
     @property
     def percent(self) -> int:
-        return int(100 * (self.value or 0.0))
+        return int(100 * (self.value or 0.0) + 1e-6)  # 100 only when it is
 
 
 @dataclass(frozen=True, slots=True)

@@ -402,6 +402,7 @@ def test_lines_and_progress_are_told_in_words() -> None:
     assert line.endswith(r' to=ana n=1 why="so \"so\"" none=null')
     now = dt.datetime.now(dt.UTC)
     assert shown_progress(Progress(value=0.999, text="", at=now, attempt=1)).endswith("99 %")
+    assert shown_progress(Progress(value=0.29, text="", at=now, attempt=1)).endswith(" 29 %")
     assert (
         shown_progress(Progress(value=None, text="soon\x1b", at=now, attempt=1)) == "soon\N{REPLACEMENT CHARACTER}"
     )

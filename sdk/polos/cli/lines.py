@@ -28,7 +28,7 @@ def shown_progress(progress: Progress) -> str:
     if progress.value is None:
         return printable(progress.text)
     full = round(progress.value * WIDTH)
-    bar = f"[{'█' * full}{' ' * (WIDTH - full)}] {int(progress.value * 100)} %"
+    bar = f"[{'█' * full}{' ' * (WIDTH - full)}] {int(progress.value * 100 + 1e-6)} %"
     return f"{bar} {printable(progress.text)}".rstrip()
 
 
