@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
@@ -38,6 +38,12 @@ log = logging.getLogger(__name__)
 
 Pair = tuple[int, str]  # queue id, workflow
 NOWHERE = (0, UUID(int=0))
+
+
+def _portions(ids: Iterable[UUID]) -> Iterator[list[UUID]]:
+    ordered = sorted(set(ids))
+    for start in range(0, len(ordered), MOST_LOOKED):
+        yield ordered[start : start + MOST_LOOKED]
 
 
 async def load_waits(conn: Connection, ids: Iterable[UUID]) -> dict[UUID, Resumed]:
@@ -127,10 +133,8 @@ class Waits:
 
     async def look(self, owners: Iterable[UUID]) -> int:
         """Ends what is over of the waits of these executions, and wakes them; returns how many were woken."""
-        ordered = sorted(set(owners))
         woken = 0
-        for start in range(0, len(ordered), MOST_LOOKED):
-            ids = ordered[start : start + MOST_LOOKED]
+        for ids in _portions(owners):
             rows = await self._database.again(lambda ids=ids: self._look(ids))  # type: ignore[misc]
             woken += len(rows)
             if rows:
@@ -149,13 +153,18 @@ class Waits:
         """An event is committed."""
         await self.look(row[0] for row in await self._read("waits_on_topic", {"topic": topic}))
 
-    async def _waiting_for(self, final: set[UUID]) -> set[UUID]:
-        return {row[0] for row in await self._read("waits_on_strangers", {"ids": uuids(final)})}
+    async def _waiting_for(self, final: Iterable[UUID]) -> set[UUID]:
+        return {row[0] for row in await self._read_of("waits_on_strangers", final)}
 
-    async def _note_strangers(self, begun: set[UUID]) -> None:
-        rows = await self._database.again(lambda: self._read("note_strangers", {"ids": uuids(sorted(begun))}))
-        if any(row[0] for row in rows):
+    async def _note_strangers(self, begun: Iterable[UUID]) -> None:
+        if any(row[0] for row in await self._read_of("note_strangers", begun)):
             self.strangers = True
+
+    async def _read_of(self, name: str, ids: Iterable[UUID]) -> list[Row]:
+        rows: list[Row] = []
+        for some in _portions(ids):
+            rows += await self._database.again(lambda ids=some: self._read(name, {"ids": uuids(ids)}))  # type: ignore[misc]
+        return rows
 
     async def _read(self, name: str, values: dict[str, object]) -> list[Row]:
         async with self._database.connection() as conn:
@@ -164,7 +173,7 @@ class Waits:
     # -- waits that can never end ------------------------------------------------------------------
 
     async def _fail_cycles(self, begun: set[UUID]) -> None:
-        for row in await self._read("wait_cycles", {"ids": uuids(begun)}):
+        for row in await self._read_of("wait_cycles", begun):
             self._on_failed(await self._database.again(lambda id=row[0]: self._fail_if_cycle(id)))  # type: ignore[misc]
 
     async def _fail_if_cycle(self, execution_id: UUID) -> list[Row]:

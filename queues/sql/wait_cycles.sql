@@ -1,5 +1,6 @@
 -- Which of these executions wait for one that waits for them, directly or through others: those may never go on, which
--- `wait_graph` then tells. Walks from each to whoever waits for it: its parent, and strangers. Locks: none.
+-- `wait_graph` then tells. Walks from each to whoever waits for it: its parent, and strangers. What each waits for is
+-- looked up in a subquery: a join compared every row with every other. Locks: none.
 with recursive up as (
     select e.id as start, e.id, e.parent_id
     from queues_execution e
@@ -18,4 +19,8 @@ with recursive up as (
 )
 select distinct u.start
 from up u
-join queues_wait w on w.execution_id = u.start and w.over_at is null and u.id = any(w.executions)
+where (
+    select true from queues_wait w
+    where w.execution_id = u.start and w.over_at is null and u.id = any(w.executions)
+    limit 1
+)

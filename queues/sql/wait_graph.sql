@@ -19,4 +19,6 @@ with recursive up as (
 select u.id, u.workflow, w.kind = 'executions' and w.until is null as endless,
     array(select a.id from unnest(w.executions) as a (id) where a.id in (select id from up))
 from up u
-join queues_wait w on w.execution_id = u.id and w.token = u.token and w.over_at is null
+cross join lateral (
+    select * from queues_wait x where x.execution_id = u.id and x.token = u.token and x.over_at is null offset 0
+) as w
