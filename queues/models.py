@@ -381,7 +381,8 @@ class Wait(models.Model):
 
     over_at = models.DateTimeField(null=True, blank=True)
     timed_out = models.BooleanField(default=False)
-    answer = RawJSONField(null=True, blank=True)  # the event, or what the person answered
+    event_id = models.UUIDField(null=True, blank=True)  # that ended it
+    answer = RawJSONField(null=True, blank=True)  # of a person
     answered_by = models.CharField(max_length=200, blank=True, default="")
 
     class Meta:
@@ -391,6 +392,7 @@ class Wait(models.Model):
                 fields=("until",), name="wait_due", condition=Q(over_at__isnull=True, until__isnull=False)
             ),
             models.Index(fields=("topic",), name="wait_topic", condition=Q(over_at__isnull=True, kind="event")),
+            models.Index(fields=("event_id",), name="wait_event", condition=Q(event_id__isnull=False)),
             models.Index(fields=("id",), name="wait_strangers", condition=Q(over_at__isnull=True, strangers=True)),
             GinIndex(
                 fields=("executions",), name="wait_of_strangers", condition=Q(over_at__isnull=True, strangers=True)

@@ -11,7 +11,7 @@ with open as (
     for no key update
 ),
 looked as (
-    select o.id, o.kind, o.seen, o.until <= clock_timestamp() as due, v.event, case when o.kind = 'executions' then (
+    select o.id, o.kind, o.seen, o.until <= clock_timestamp() as due, v.event_id, case when o.kind = 'executions' then (
         select a.n
         from (
             select unnest(o.executions[o.seen + 1:]) as id,
@@ -22,11 +22,7 @@ looked as (
     ) end as left
     from open o
     left join lateral (
-        select json_build_object(
-            'id', v.id, 'topic', v.topic, 'payload', v.payload,
-            'published_at', to_char(v.published_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        ) as event
-        from queues_event v
+        select v.id as event_id from queues_event v
         where o.kind = 'event' and v.topic = o.topic and v.published_at >= o.since
         order by v.published_at, v.id
         limit 1
@@ -36,11 +32,11 @@ judged as (
     select l.*, case l.kind
         when 'time' then l.due
         when 'executions' then l.left is null
-        else l.event is not null end as there
+        else l.event_id is not null end as there
     from looked l
 )
 update queues_wait w
 set over_at = case when j.there or j.due then clock_timestamp() end,
-    timed_out = not j.there and coalesce(j.due, false), answer = j.event, seen = coalesce(j.left - 1, w.seen)
+    timed_out = not j.there and coalesce(j.due, false), event_id = j.event_id, seen = coalesce(j.left - 1, w.seen)
 from judged j
 where w.id = j.id and (j.there or j.due or j.left - 1 >= w.seen + 16)

@@ -7,7 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from queues.engine import Engine
+from queues.engine.statements import statement
 from queues.models import Change
+from tests.engine.crew import query
 
 from .asgi_client import Client
 from .conftest import MakeKey, claim, in_database, join
@@ -195,6 +198,29 @@ async def test_an_event_wakes_all_that_waited_before_and_none_that_did_not(clien
     assert (await runs[2].shown())["status"] == "waiting"
     for run in runs[:2]:
         assert (await run.go_on())["waits"]["k"]["answer"]["id"] == answer.json["id"]
+
+
+async def test_an_event_is_kept_as_long_as_who_waited_for_it(client: Client, engine: Engine, dsn: str) -> None:
+    run = await start(client)
+    await run.wait({"key": "k", "kind": "event", "topic": "paid"})
+    for topic in ("paid", "other"):
+        await client.post(f"{V1}/events", {"topic": topic, "payload": 1})
+    query(dsn, "update queues_event set published_at = published_at - interval '31 days'")
+    query(dsn, statement("prune_events").replace("%(days)s", "30").replace("%(most)s", "10"))
+    events = (await client.get(f"{V1}/events")).json["events"]
+    assert [event["topic"] for event in events] == ["paid"]
+    assert (await run.go_on())["waits"]["k"]["answer"]["payload"] == 1
+
+
+async def test_what_a_step_has_kept_of_a_wait_is_not_told_again(client: Client) -> None:
+    run = await start(client)
+    await run.wait({"key": "first", "kind": "time", "seconds": 0})
+    await run.go_on()
+    step = {"execution_id": run.id, "token": run.token, "key": "first", "result": 1}
+    await client.post(f"{V1}/steps", {"steps": [step]})
+    await run.wait({"key": "second", "kind": "time", "seconds": 0})
+    claimed = await run.go_on()
+    assert (claimed["steps"], list(claimed["waits"])) == ({"first": 1}, ["second"])
 
 
 # -- answers ---------------------------------------------------------------------------------------

@@ -316,6 +316,17 @@ async def test_the_duty_finds_what_a_dead_server_left(engine: Engine, dsn: str) 
         await goes_on(dsn, parent, seconds=3)
 
 
+async def test_waits_are_deleted_with_their_execution(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=5)
+    (id,) = await begin(engine, crew)
+    await wait(crew, id, sleep())
+    await in_django(cancel_execution, id, actor="ana", through=REST)
+    query(dsn, "update queues_execution set finished_at = now() - interval '31 days'")
+    ((queue,),) = query(dsn, "select id from queues_queue")
+    await engine.duties._prune_queue(queue)
+    assert query(dsn, "select count(*)::int from queues_wait") == [(0,)]
+
+
 # -- circles ---------------------------------------------------------------------------------------
 
 

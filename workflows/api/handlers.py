@@ -318,10 +318,12 @@ def _with_known(claimed: Claimed, known: dict[UUID, dict[str, Raw]]) -> Claimed:
 
 
 def _resumed(claimed: Claimed, resumed: dict[UUID, Resumed]) -> Claimed:
-    """After a wait it is still the same attempt."""
+    """After a wait it is still the same attempt. What a step has kept of a wait need not be told again."""
     if claimed.id not in resumed:
         return claimed
-    resumes, waits = resumed[claimed.id]
+    resumes, over = resumed[claimed.id]
+    kept = {} if claimed.steps is UNSET else claimed.steps
+    waits = {key: wait for key, wait in over.items() if key not in kept}
     return msgspec.structs.replace(
         claimed,
         attempt=claimed.attempt - resumes,
