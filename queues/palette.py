@@ -54,10 +54,10 @@ class _Verb:
 VERBS = (
     _Verb("pause", Action.PAUSE, "pause", "Pause {}…", lambda queue: not queue.paused),
     _Verb("resume", Action.PAUSE, "pause", "Resume {}…", lambda queue: queue.paused),
+    _Verb("limit", Action.LIMIT, "limit", "Change limit of {}…"),
     _Verb("drain", Action.DRAIN, "drain", "Drain {}…", lambda queue: not queue.draining),
     _Verb("accept", Action.DRAIN, "drain", "Let {} accept again…", lambda queue: queue.draining),
     _Verb("purge", Action.PURGE, "purge", "Purge {}…"),
-    _Verb("limit", Action.LIMIT, "limit", "Change limit of {}…"),
 )
 PAGES = (
     ("Queues", "queues", "", Action.SEE),
