@@ -31,6 +31,7 @@ VERY_LATE = 30.0  # the same, for the read every few seconds that catches stragg
 COUNT_CAP = 10_000
 SLOW_SECONDS = 10.0  # how often what grows with the backlog is read
 BACKLOGGED_AFTER = 60.0  # seconds of oldest wait
+DETAILS_HOLD = 60.0  # seconds for which sums by queue are kept after somebody needed them
 LOOK_HOLDS = 2.5  # seconds: the sampler looks at least every 2, and at once when something changes
 
 # One plan for small and huge tables alike: through the indexes, and never compiled (that takes longer than this).
@@ -150,7 +151,7 @@ def survey_for(sight: Sight) -> Survey:
     if sight.everywhere:
         return survey()
     memory = _shared or Memory()
-    memory.detailed = True
+    memory.want_details()
     return survey(memory).seen_by(sight)
 
 
@@ -272,7 +273,7 @@ class Memory:
     """
 
     span: int = HOUR_BUCKETS
-    detailed: bool = False  # also keep the hour by queue, from the next look on
+    _details_until: float = 0.0  # monotonic time
     _by_queue: _Hours | None = None
     _finished: dict[int, dict[int, int]] = field(default_factory=dict)  # bucket → queue → finished
     _hour: dict[int, tuple[int, int]] = field(default_factory=dict)  # bucket → finished, failed
@@ -282,14 +283,25 @@ class Memory:
     _scheduled: dict[int, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def detailed(self) -> bool:
+        """Whether the hour is kept by queue, too."""
+        return time.monotonic() < self._details_until
+
+    def want_details(self) -> None:
+        """From the next look on, and for a minute."""
+        self._details_until = time.monotonic() + DETAILS_HOLD
+
     def plan(self, at: dt.datetime) -> Reading:
         now = at.timestamp()
         slow = self._slow_at is None or now - self._slow_at >= SLOW_SECONDS
         oldest = _bucket(now) - self.span + 1
         first = oldest
-        if self.detailed and self._by_queue is None:
-            self._by_queue = _Hours()
-        elif self._read_at is not None:
+        if not self.detailed:
+            self._by_queue = None
+        elif self._by_queue is None:
+            self._by_queue, self._read_at = _Hours(), None
+        if self._read_at is not None:
             first = max(oldest, _bucket(self._read_at - (VERY_LATE if slow else LATE)))
         if self._by_queue:  # before new counts take the places of old ones
             with self._lock:

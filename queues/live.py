@@ -533,7 +533,8 @@ def get_sampler() -> Sampler:
 async def read_now(detailed: bool = False) -> Survey:
     """One look through the engine's pool, which also counts violations of limits. Raises `EngineUnavailable`."""
     memory = _memories.setdefault(asyncio.get_running_loop(), Memory())
-    memory.detailed |= detailed
+    if detailed:
+        memory.want_details()
     engine = get_engine()
     async with engine.connection() as conn:
         survey = await gauges.survey_async(conn, memory)

@@ -16,6 +16,7 @@ PolosError
 │   ├── Forbidden (403)
 │   ├── NotFound (404)
 │   ├── Conflict (409)
+│   │   └── QueueDraining
 │   ├── Gone (410)
 │   ├── TooLarge (413)
 │   └── Invalid (400, 422)
@@ -116,6 +117,10 @@ class NotFound(RequestRefused):
 
 class Conflict(RequestRefused):
     """It contradicts what is stored: another body under the same id, a stale token, a final status."""
+
+
+class QueueDraining(Conflict):
+    """The queue takes nothing new until an operator lets it accept again; `problem["queue"]` names it."""
 
 
 class Gone(RequestRefused):
@@ -228,5 +233,7 @@ _BY_STATUS: dict[int, type[RequestRefused]] = {
 
 
 def refused(status: int, detail: str, problem: dict[str, Any] | None = None) -> RequestRefused:
-    """The error for an HTTP status."""
+    """The error for an HTTP status, or for what the server says it is."""
+    if problem and problem.get("type") == "urn:polos:problem:queue-draining":
+        return QueueDraining(status, detail, problem)
     return _BY_STATUS.get(status, RequestRefused)(status, detail, problem)

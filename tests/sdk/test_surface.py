@@ -74,3 +74,11 @@ def test_every_setting_is_documented() -> None:
     for document in ("README.md", "examples/shared-queues/.env.example"):
         text = (SDK / document).read_text()
         assert {name for name in names if name not in text} == set(), document
+
+
+def test_a_queue_that_drains_is_an_error_of_its_own() -> None:
+    problem = {"type": "urn:polos:problem:queue-draining", "queue": "mail"}
+    error = _errors.refused(409, "The queue mail is draining.", problem)
+    assert isinstance(error, polos.QueueDraining) and isinstance(error, polos.Conflict)
+    assert error.problem["queue"] == "mail"
+    assert type(_errors.refused(409, "stale", {"type": "urn:polos:problem:conflict"})) is polos.Conflict
