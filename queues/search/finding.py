@@ -27,7 +27,7 @@ from ..engine.statements import statement
 from ..models import FINAL, HELD, Queue, Status, Worker
 from .line import IdPart, Search
 
-FEW = 5_000  # so many candidates are searched whole, from the partial indexes
+FEW = 2_500  # so many candidates are searched whole, from the partial indexes
 FIRST_STRETCH, MOST_STRETCH = 2_000, 200_000  # executions
 STRETCH_SECONDS = 0.05  # which a stretch should take
 GRACE = 2.0  # seconds that one statement may take longer than the search should
@@ -228,11 +228,12 @@ class _Walk:
         if finished and queues is None:
             return None
         rows = _rows(
-            "search_few", queues=queues, most=FEW + 1, finished=finished, since=search.since,
+            "search_few", queues=queues, few=FEW, finished=finished, since=search.since,
             queued=Status.QUEUED in wanted, held=bool(wanted & {*HELD}), scheduled=Status.SCHEDULED in wanted,
             waiting=Status.WAITING in wanted,
         )  # fmt: skip
-        return [id for (id,) in rows] if len(rows) <= FEW else None
+        ids: list[UUID] | None = rows[0][0]
+        return ids
 
     def found(self) -> Found:
         if self.finished:
