@@ -67,6 +67,7 @@ PAGES = (
     ("Executions", "executions", "", Action.SEE),
     ("Failed executions", "executions", "?status=failed", Action.SEE),
     ("Schedules", "schedules", "", Action.SEE),
+    ("Bulk acts on executions", "bulk-acts", "", Action.SEE),
     ("Workers", "workers", "", Action.SEE),
     ("Trail of changes", "trail", "", Action.SEE),
     ("People", "people", "", Action.PEOPLE),

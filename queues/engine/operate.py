@@ -177,12 +177,17 @@ def take_key_back(execution_id: UUID) -> None:
 
 def lock(execution_id: UUID) -> Locked:
     """Raises `ExecutionNotFound`."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement("lock_execution"), {"id": execution_id})
-        row = cursor.fetchone()
-    if row is None:
+    found = lock_all([execution_id])
+    if not found:
         raise ExecutionNotFound(execution_id)
-    return Locked(execution_id, *row)
+    return found[0]
+
+
+def lock_all(ids: Iterable[UUID]) -> list[Locked]:
+    """Those that are still there, by id."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement("lock_execution"), {"ids": uuids(sorted(ids))})
+        return [Locked(*row) for row in cursor.fetchall()]
 
 
 def check_seen(row: Locked, seen: Seen | None) -> None:

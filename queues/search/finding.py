@@ -60,16 +60,18 @@ def find(
     within: Sequence[int] | None = None,
     among: Sequence[UUID] | None = None,
     as_of: dt.datetime | None = None,
+    few: int = FEW,
 ) -> Found:
     """Up to `most` ids that match, newest first, of those below `below`, in the queues `within`, `among` these
     ids, enqueued before `as_of` (None: all).
 
-    Takes about `seconds`: then it returns what it found, and says how far back it looked.
+    When there are at most `few` candidates, they are known from partial indexes and searched whole. Else it takes
+    about `seconds`: then it returns what it found, and says how far back it looked.
     """
     asked = _asked(search, within, as_of)
     if asked is None:
         return Found([])
-    walk = _Walk(asked, below or HIGHEST, most, time.monotonic() + seconds, among)
+    walk = _Walk(asked, below or HIGHEST, most, time.monotonic() + seconds, few, among)
     try:
         with _reading(seconds + GRACE):
             walk.go(search)
@@ -177,7 +179,8 @@ class _Walk:
     at: UUID
     most: int
     end: float  # monotonic time
-    among: Sequence[UUID] | None = None
+    few: int
+    among: Sequence[UUID] | None
     ids: list[UUID] = field(default_factory=list)
     back_to: dt.datetime | None = None
     stopped: bool = False  # before there were enough
@@ -228,7 +231,7 @@ class _Walk:
         if finished and queues is None:
             return None
         rows = _rows(
-            "search_few", queues=queues, few=FEW, finished=finished, since=search.since,
+            "search_few", queues=queues, few=self.few, finished=finished, since=search.since,
             queued=Status.QUEUED in wanted, held=bool(wanted & {*HELD}), scheduled=Status.SCHEDULED in wanted,
             waiting=Status.WAITING in wanted,
         )  # fmt: skip

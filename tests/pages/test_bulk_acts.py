@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,7 +17,7 @@ from queues import bulk_acts
 from queues.access import EVERYWHERE, Sight
 from queues.bulk_acts import Asked, BadAct, Count
 from queues.engine import operate
-from queues.models import BulkAct, BulkLeft, Change, Execution, Status
+from queues.models import BulkAct, BulkLeft, Change, Deduplication, Execution, Status
 
 from .conftest import finished, make_execution, make_queue, make_worker, running
 from .test_list import body
@@ -84,6 +85,17 @@ def test_the_trail_has_one_line_for_each_queue() -> None:
     }
     expected = {("billing/eu", "2 executions"), ("billing/us", "1 execution")}
     assert said == {(*one, "jonas", "broken release", str(act.id)) for one in expected}
+
+
+def test_many_queues_have_one_line_together(monkeypatch: pytest.MonkeyPatch, vera: Client) -> None:
+    monkeypatch.setattr(bulk_acts, "MOST_LINES", 2)
+    for name in ("a", "b", "c"):
+        make_execution(make_queue(name))
+    ask("cancel")
+    work_through()
+    change = Change.objects.get()
+    assert (change.queue, change.after) == (None, "3 executions on 3 queues")
+    assert "3 executions on 3 queues</a>" in body(vera, "/trail")
 
 
 def test_failed_ones_are_retried_once_each_even_when_they_fail_again() -> None:
@@ -159,21 +171,37 @@ def test_a_killed_batch_did_nothing_and_is_done_again() -> None:
 
 def test_what_is_not_possible_any_more_is_listed_with_why(monkeypatch: pytest.MonkeyPatch) -> None:
     queue = make_queue()
-    quick, _ = make_execution(queue), make_execution(queue)
-    lock = operate.lock
+    quick, gone, _ = (make_execution(queue) for _ in range(3))
+    lock_all = operate.lock_all
 
-    def too_late(id: uuid.UUID) -> operate.Locked:
-        if id == quick.id:
-            Execution.objects.filter(id=id).update(status="completed", finished_at=timezone.now())
-        return lock(id)
+    def too_late(ids: Iterable[uuid.UUID]) -> list[operate.Locked]:
+        Execution.objects.filter(id=quick.id).update(status="completed", finished_at=timezone.now())
+        Execution.objects.filter(id=gone.id).delete()
+        return lock_all(ids)
 
-    monkeypatch.setattr(operate, "lock", too_late)
+    monkeypatch.setattr(operate, "lock_all", too_late)
     act = ask("cancel")
     work_through()
     act.refresh_from_db()
-    assert (act.changed, act.left) == (1, 1)
-    left = BulkLeft.objects.get()
-    assert (left.execution_id, left.why[:39]) == (quick.id, "The execution has completed already; th")
+    assert (act.changed, act.left) == (1, 2)
+    left = dict(BulkLeft.objects.values_list("execution_id", "why"))
+    assert left[quick.id].startswith("The execution has completed already")
+    assert left[gone.id].startswith("There is no execution")
+
+
+def test_of_those_with_the_same_key_only_one_is_retried() -> None:
+    queue = make_queue()
+    worker = make_worker(queue=queue)
+    failed = sorted((finished(queue, worker, Status.FAILED) for _ in range(2)), key=lambda one: one.id)
+    for one in failed:
+        Deduplication.objects.create(
+            execution_id=one.id, queue=queue, workflow="call_api", key="k", holds=one is failed[0]
+        )
+    act = ask("retry", "status:failed")
+    work_through()
+    act.refresh_from_db()
+    assert (act.changed, act.left, statuses()) == (1, 1, {"queued": 1, "failed": 1})
+    assert "One at a time" in BulkLeft.objects.get().why
 
 
 def test_it_can_be_stopped_and_what_was_done_stays_done() -> None:
