@@ -154,13 +154,15 @@ def resume(schedule_id: UUID, act: Act, *, expected_version: int | None = None) 
 def run_now(schedule_id: UUID, act: Act, *, execution_id: UUID | None = None) -> UUID:
     """Starts one execution, whatever pause and policies say; returns its id. Repeating it has no second effect.
 
-    Raises NotFound, and Conflicting when something else has this id.
+    Raises NotFound, and Conflicting when something else has this id or the queue is draining.
     """
     with transaction.atomic():
         row, now = _lock(schedule_id), database_now()
         if execution_id is not None and (known := _known_run(row, execution_id)):
             return known
         queue, workflow = _home(row)
+        if queue.draining:
+            raise Conflicting(f"The queue {queue.name} is draining: it takes nothing new until somebody lets it.")
         new_id = execution_id or uuid7()
         item = _execution(row, now, new_id, workflow)
         _enqueue(Placed(item, queue.id))
@@ -281,7 +283,9 @@ def _insert(
 def _update(row: Schedule, spec: Spec, act: Act, now: dt.datetime, home: Queue, **columns: str) -> Schedule:
     before = timing_of(row).in_words()
     same = Spec.of(row)
-    if spec == same and not columns:
+    if spec == same:  # at most another worker declares it: nobody has a stale view for that
+        if columns:
+            Schedule.objects.filter(id=row.id).update(**columns)
         return row
     if spec.timing != same.timing:
         timing = Timing(cron=spec.cron, timezone=spec.timezone, every=spec.every, at=spec.at, anchor=now)
@@ -289,8 +293,7 @@ def _update(row: Schedule, spec: Spec, act: Act, now: dt.datetime, home: Queue, 
     else:
         moved = {}
     changed = _write(row, **_columns(spec), **moved, **columns)
-    if spec != same:
-        _note(changed, act, now, before, timing_of(changed).in_words(), home)
+    _note(changed, act, now, before, timing_of(changed).in_words(), home)
     return changed
 
 

@@ -84,6 +84,14 @@ def test_run_now_starts_one_more_and_repeating_its_id_does_not() -> None:
         schedules.run_now(make("other").id, ANA, execution_id=id)
 
 
+def test_a_queue_that_drains_takes_no_run_by_hand(workflow: Workflow) -> None:
+    schedule = make()
+    Queue.objects.filter(id=workflow.queue_id).update(draining=True, drain_at=timezone.now())
+    with pytest.raises(Conflicting, match="draining"):
+        schedules.run_now(schedule.id, ANA)
+    assert not Execution.objects.exists() and not Tick.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("said", "field"),
     [
@@ -151,7 +159,7 @@ def test_declaring_again_changes_nothing_and_another_worker_is_only_noted() -> N
     assert Schedule.objects.values().get() == before
     schedules.declare("worker-b", [HOURLY])
     after: dict[str, Any] = {**Schedule.objects.values().get()}
-    assert {name for name, value in before.items() if value != after[name]} == {"declared_by", "version"}
+    assert {name for name, value in before.items() if value != after[name]} == {"declared_by"}
     assert len(trail()) == 1
 
 

@@ -134,7 +134,10 @@ def pause(request: HttpRequest, id: UUID) -> HttpResponse:
 @manages
 def runs(request: HttpRequest, id: UUID) -> HttpResponse:
     name = get_schedule(id).name
-    schedules.run_now(id, _act(request))
+    try:
+        schedules.run_now(id, _act(request))
+    except Conflicting as no:
+        return refused(request, no.detail, "schedule", id)
     return done(request, f"{name} has started an execution.", "schedule", id)
 
 
