@@ -125,6 +125,7 @@ class ScheduleDeclaration(_Request, frozen=True, kw_only=True):
     catch_up: Literal["skip", "latest", "all"] = "latest"  # ticks that were missed by more than a minute
     catch_up_most: Annotated[int, Meta(ge=1, le=1_000)] = 100
     overlap: Literal["allow", "skip", "cancel"] = "allow"  # while the one before is not finished
+    key: Annotated[str, Meta(max_length=190)] = ""  # its name when it is made; empty: the workflow's
     place: Annotated[str, Meta(max_length=300)] = ""  # file:line
 
 

@@ -44,6 +44,8 @@ def _schedule_problem(workflow: WorkflowDeclaration) -> str | None:
     said = workflow.schedule
     if not isinstance(said, ScheduleDeclaration):
         return None
+    if said.key and (found := name_problem(said.key)):
+        return f"“{said.key}” cannot name a schedule: {found}."
     try:
         Timing(cron=said.cron, timezone=said.timezone, every=said.every, at=said.at).check()
     except BadTiming as bad:
@@ -121,8 +123,8 @@ def _declared(workflow: WorkflowDeclaration) -> Declared:
     if not isinstance(said, ScheduleDeclaration):
         return Declared(workflow.id, None)
     spec = Spec(
-        name=workflow.id, workflow=workflow.id, cron=said.cron, timezone=said.timezone, every=said.every,
-        at=said.at, payload=bytes(said.payload).decode() if isinstance(said.payload, Raw) else None,
+        name=said.key or workflow.id, workflow=workflow.id, cron=said.cron, timezone=said.timezone,
+        every=said.every, at=said.at, payload=bytes(said.payload).decode() if isinstance(said.payload, Raw) else None,
         catch_up=said.catch_up, catch_up_most=said.catch_up_most, overlap=said.overlap,
     )  # fmt: skip
     return Declared(workflow.id, spec, said.place)

@@ -269,6 +269,9 @@ async def _write(conn: Connection, work: _Work) -> None:
 
 
 async def _note(conn: Connection, work: _Work) -> None:
+    idle = {schedule_id for schedule_id, _, execution_id in work.notes if execution_id is None}
+    if idle:  # before what is noted now: a tick that was missed may be older than what is kept
+        await conn.execute(statement("prune_idle_ticks", "workflows"), {"schedules": uuids(idle)})
     values = {
         "schedules": uuids(schedule_id for schedule_id, _, _ in work.notes),
         "ats": texts(note.at.isoformat() for _, note, _ in work.notes),
@@ -283,9 +286,6 @@ async def _note(conn: Connection, work: _Work) -> None:
         "ticked": texts(ticked_at.isoformat() for _, _, ticked_at in work.moved),
     }
     await conn.execute(statement("advance_schedules", "workflows"), moved)
-    idle = {schedule_id for schedule_id, _, execution_id in work.notes if execution_id is None}
-    if idle:
-        await conn.execute(statement("prune_idle_ticks", "workflows"), {"schedules": uuids(idle)})
 
 
 async def prune_ticks(conn: Connection, ids: list[UUID]) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ._errors import DefinitionError, NotSerializable
+from ._errors import BadName, DefinitionError, NotSerializable
 from ._json import encode
 from ._names import check_name
 from ._seconds import seconds_of
 
 ScheduleOption = str | bool | Mapping[str, Any] | None
 
-KEYS = ("cron", "timezone", "every", "at", "payload", "catch_up", "catch_up_most", "overlap")
+KEYS = ("cron", "timezone", "every", "at", "payload", "catch_up", "catch_up_most", "overlap", "key")
 CHOICES = {"catch_up": ("skip", "latest", "all"), "overlap": ("allow", "skip", "cancel")}
 MOST_EVERY, MOST_CATCH_UP, MOST_BATCH = 31_536_000, 1_000, 1_000
 NICKNAMES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
@@ -69,22 +69,29 @@ def read_schedule(option: ScheduleOption, *, workflow_id: str, place: str) -> di
         return None
     said = {"cron": option} if isinstance(option, str) else option
     try:
-        return _checked(said) | {"place": place}
+        return _checked(said, place) | {"place": place}
+    except BadName:
+        raise
     except (ValueError, NotSerializable) as error:
         raise DefinitionError(f"{place}: the schedule of {workflow_id}: {error}") from error
 
 
-def _checked(said: object) -> dict[str, Any]:
+def _checked(said: object, place: str) -> dict[str, Any]:
     if not isinstance(said, Mapping):
         raise ValueError(f"schedule= is a cron expression or a dict, not {type(said).__name__}")
     if unknown := sorted(str(key) for key in said if key not in KEYS):
         raise ValueError(f"it takes {', '.join(KEYS)}, not {', '.join(unknown)}")
     if len([each for each in ("cron", "every", "at") if said.get(each) is not None]) != 1:
         raise ValueError("give one of cron, every and at")
-    checked = {**said}
-    for name, check in (("cron", _cron), ("every", _every), ("at", _at), ("timezone", _zone)):
-        if checked.get(name) is not None:
-            checked[name] = check(checked[name])
+    _check_rules(said)
+    if said.get("key") is not None:
+        check_name(said["key"], what="schedule", place=place)
+    checks = {"cron": _cron, "every": _every, "at": _at, "timezone": _zone}
+    read = {name: check(said[name]) for name, check in checks.items() if said.get(name) is not None}
+    return {name: value for name, value in said.items() if value is not None or name == "payload"} | read
+
+
+def _check_rules(said: Mapping[str, Any]) -> None:
     for name, choices in CHOICES.items():
         if name in said and said[name] not in choices:
             raise ValueError(f"{name} is one of {', '.join(choices)}, not {said[name]!r}")
@@ -92,7 +99,6 @@ def _checked(said: object) -> dict[str, Any]:
         _whole(said["catch_up_most"], "catch_up_most", MOST_CATCH_UP)
     if "payload" in said:
         encode(said["payload"], "its payload")
-    return checked
 
 
 def _cron(text: object) -> str:

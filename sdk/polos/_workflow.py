@@ -222,8 +222,8 @@ def workflow(
     `schedule` starts it by itself: a cron expression in UTC (`"0 3 * * MON-FRI"`, `"@hourly"`), or a dict with one
     of `cron`, `every` (seconds or a timedelta) and `at` (a datetime), and with `timezone`, `payload` (without it,
     a `SchedulePayload`), `catch_up` after an outage of the servers ("skip", "latest", "all"; `catch_up_most`) and
-    `overlap` while the execution before is not finished ("allow", "skip", "cancel" it). It is made when a worker
-    registers, and changes and goes with the code.
+    `overlap` while the execution before is not finished ("allow", "skip", "cancel" it). `key` names it. It is made
+    when a worker registers, and changes and goes with the code.
 
     `trigger_on_event` starts it for each event on this topic, with an `EventPayload`. With `batch_size` or
     `batch_timeout_seconds`, for several of them at once, with a `BatchEventPayload`: when there are so many, or

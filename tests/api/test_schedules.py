@@ -202,6 +202,15 @@ async def test_a_schedule_that_makes_no_sense_refuses_the_registration(
     assert (answer.status, told in answer.json["detail"]) == (422, True), answer.json
 
 
+async def test_a_key_names_the_schedule_that_is_made(client: Client) -> None:
+    for _ in range(2):
+        assert (await register(client, {"cron": "@daily", "key": "eu/daily"})).status == 200
+    (schedule,) = (await client.get("/api/v1/schedules")).json["schedules"]
+    assert (schedule["name"], schedule["workflow_id"]) == ("eu/daily", "report")
+    refused = await register(client, {"cron": "@daily", "key": "a b"})
+    assert refused.status == 422 and "cannot name a schedule" in refused.json["detail"]
+
+
 async def test_a_time_in_the_past_is_a_warning(client: Client) -> None:
     past = dt.datetime(2020, 1, 1, tzinfo=dt.UTC).isoformat()
     answer = await register(client, {"at": past})

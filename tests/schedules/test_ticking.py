@@ -153,6 +153,20 @@ async def test_an_execution_goes_to_the_queue_that_the_schedule_names(
     assert execution.queue_id == other.id
 
 
+async def test_what_was_missed_long_ago_is_told_until_something_else_is(
+    database: Database, workflow: Workflow, dsn: str
+) -> None:
+    schedule = await in_django(make, cron="* * * * *", overlap="skip")
+    await in_django(due, schedule, 40 * 86_400)
+    await tick_schedules(database)
+    assert await in_django(outcomes, schedule) == ["missed", "started"]
+    ((note,),) = query(dsn, "select note from workflows_tick where outcome = 'missed'")
+    assert note.startswith("more than 1,000 ticks until 20")
+    await in_django(due, schedule)
+    await tick_schedules(database)
+    assert await in_django(outcomes, schedule) == ["started", "skipped"]
+
+
 async def test_a_single_time_comes_once_and_is_over(database: Database, workflow: Workflow) -> None:
     schedule = await in_django(make, at=timezone.now() + HOUR)
     at = timezone.now() - dt.timedelta(seconds=1)

@@ -76,7 +76,8 @@ def test_what_the_server_takes(cron: str) -> None:
         ({"cron": "@daily", "overlap": "never"}, "overlap is one of allow, skip, cancel"),
         ({"cron": "@daily", "catch_up_most": 0}, "a whole number from 1 to 1,000"),
         ({"cron": "@daily", "payload": object()}, "its payload cannot be written as JSON"),
-        ({"cron": "@daily", "key": "x"}, "not key"),
+        ({"cron": "@daily", "key": "a b"}, "cannot name a schedule"),
+        ({"cron": "@daily", "name": "x"}, "not name"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_place(schedule: Any, told: str) -> None:
