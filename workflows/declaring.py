@@ -124,7 +124,8 @@ def _declared(workflow: WorkflowDeclaration) -> Declared:
         return Declared(workflow.id, None)
     spec = Spec(
         name=said.key or workflow.id, workflow=workflow.id, cron=said.cron, timezone=said.timezone,
-        every=said.every, at=said.at, payload=bytes(said.payload).decode() if isinstance(said.payload, Raw) else None,
+        every=said.every, at=said.at,
+        payload=bytes(said.payload).decode() if isinstance(said.payload, Raw) else None,
         catch_up=said.catch_up, catch_up_most=said.catch_up_most, overlap=said.overlap,
     )  # fmt: skip
     return Declared(workflow.id, spec, said.place)
