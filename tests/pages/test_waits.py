@@ -33,7 +33,7 @@ def test_the_sentence_says_what_it_waits_for(vera: Client) -> None:
         ({"kind": "event", "topic": "paid/eu"}, "for an event on the topic paid/eu"),
         ({"kind": "event", "topic": "t", "until": seconds_ago(-60)}, "at most"),
         ({"kind": "resume"}, "for an answer"),
-        ({"kind": "executions", "executions": [child.id]}, "for a_child"),
+        ({"kind": "executions", "executions": [child.id]}, "for a_child "),
         ({"kind": "executions", "executions": [child.id, uuid.uuid4()]}, "for 1 of 2 executions"),
     ]
     for wait, said in kinds:
