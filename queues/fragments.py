@@ -100,21 +100,21 @@ def source(gauge: Gauge) -> SafeString:
     """Where the limit comes from; when the queue is paused or drains, who wanted it and why."""
     if gauge.paused:
         return format_html(
-            "paused by {}{}{}",
+            "{}paused by {}{}",
+            _until("resumes", gauge.paused_until),
             gauge.paused_by,
             _because(gauge.paused_reason),
-            _until("resumes", gauge.paused_until),
         )
     if gauge.draining:
         return format_html("drained by {}{}", gauge.drain_by, _because(gauge.drain_reason))
     if gauge.overridden:
         return format_html(
-            "<span{}>override {} → <b>{}</b> by {}{}</span>",
+            "<span{}>{}override {} → <b>{}</b> by {}</span>",
             format_html(' title="{}"', gauge.override_reason) if gauge.override_reason else EMPTY,
+            _until("ends", gauge.override_until),
             words.limit(gauge.declared_limit),
             words.limit(gauge.limit),
             gauge.override_by,
-            _until("ends", gauge.override_until),
         )
     if gauge.disagree:
         return format_html("<span class=amber>{}</span>", "workers declare different limits")
@@ -306,7 +306,8 @@ def _because(reason: str) -> SafeString:
 
 
 def _until(verb: str, at: dt.datetime | None) -> SafeString:
-    return format_html(" · {} {}", verb, countdown(at)) if at else EMPTY
+    # First, because the rest is cut off in a narrow row.
+    return format_html("{} {} · ", verb, countdown(at)) if at else EMPTY
 
 
 def moment(at: dt.datetime) -> SafeString:

@@ -244,7 +244,7 @@ def test_a_pause_that_ends_counts_down_on_its_row(open_page: OpenPage) -> None:
     until = timezone.now() + dt.timedelta(minutes=30, seconds=2)
     limits.pause(queue="aaa", reason="failover", actor="ana", through=Change.Through.REST, until=until)
     page = open_page(as_="vera")
-    expect(page.locator(f"#q-{queue.id}-source")).to_have_text("paused by ana: “failover” · resumes in 30 min")
+    expect(page.locator(f"#q-{queue.id}-source")).to_have_text("resumes in 30 min · paused by ana: “failover”")
     limits.pause(queue="aaa", reason="failover", actor="ana", through=Change.Through.REST, until=until)
     is_live(page)
     expect(page.locator(f"#q-{queue.id}-source")).to_contain_text("resumes in 29 min", timeout=8000)
