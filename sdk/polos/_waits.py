@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -19,11 +20,22 @@ from typing import Any
 from ._running import Run, current
 from ._seconds import LONGEST
 
+logger = logging.getLogger("polos")
+
 MOST_WAITS = 1_000  # that one execution declares: when one of them is over, the next ones have their turn
 TURNS = 10  # of the event loop between two looks, for what just ended to reach the tasks that it leads to
 LOOKS = 2  # that find an execution standing still before it is believed
 PATIENCE = 5.0  # seconds for what is neither a step nor a wait, before it is broken off to be begun anew
 PAUSE = 0.02  # seconds between two looks at that
+
+BROKEN_OFF = (
+    "Execution %s of %s waits. What it did beside that was neither a step nor a wait for %g s: it is broken off, "
+    "and begins anew when a wait is over."
+)
+LOST_SCOPE = (
+    "Execution %s of %s waits inside of an asyncio.timeout, which ends with the task, as slot and worker are "
+    "given back: use the timeout of the step."
+)
 
 # The step whose function runs here: it cannot be given back in the middle.
 inside: ContextVar[str | None] = ContextVar("polos_step", default=None)
@@ -60,6 +72,7 @@ class Parking:
     def __init__(self) -> None:
         self._runs: dict[Run, None] = {}
         self._task: asyncio.Task[None] | None = None
+        self._known: set[str] = set()  # workflows
 
     def look(self, run: Run) -> None:
         """Something of it waits now, or the last of its running steps ended."""
@@ -98,10 +111,27 @@ class Parking:
             return False
         else:
             run.looks = LOOKS
+            logger.info(BROKEN_OFF, run.id, run.claim["workflow_id"], PATIENCE)
         if run.looks >= LOOKS:
             self._runs.pop(run)
+            self._warn_of_scopes(run, tasks)
             _give_back(run, tasks)
         return True
+
+    def _warn_of_scopes(self, run: Run, tasks: set[asyncio.Task[Any]]) -> None:
+        """Once for each workflow: an asyncio.timeout around a wait would never be over."""
+        workflow_id = run.claim["workflow_id"]
+        if workflow_id in self._known:
+            return
+        self._known.add(workflow_id)
+        # What timers the loop has is its own matter; another kind of loop may keep them elsewhere.
+        for handle in getattr(asyncio.get_running_loop(), "_scheduled", ()):
+            scope: Any = getattr(getattr(handle, "_callback", None), "__self__", None)
+            if not isinstance(scope, asyncio.Timeout) or scope.when() == run.deadline:
+                continue
+            if getattr(scope, "_task", None) in tasks:
+                logger.warning(LOST_SCOPE, run.id, workflow_id)
+                return
 
 
 def _keep_ends(run: Run) -> None:

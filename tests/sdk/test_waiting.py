@@ -128,6 +128,30 @@ async def test_two_that_wait_for_each_other_are_told(running_server: Server) -> 
             await polos.run(circle, timeout=30)
 
 
+async def test_one_that_a_childs_failure_ended_can_be_tried_again_by_hand(
+    running_server: Server,
+) -> None:
+    away = [True]
+
+    @workflow(id="tried-again-child", queue="tried-again-child")
+    async def child(ctx: Context) -> str:
+        if away:
+            raise ConnectionError("away")
+        return "there"
+
+    @workflow(id="tried-again", queue="tried-again")
+    async def tried_again(ctx: Context) -> str:
+        return await ctx.step.invoke_and_wait("child", child)
+
+    async with Polos([child, tried_again], api_url=running_server.url) as polos:
+        handle = await polos.invoke(tried_again)
+        with pytest.raises(ExecutionFailed, match="ConnectionError: away"):
+            await handle.result(30)
+        away.clear()
+        await asyncio.to_thread(post, running_server, f"/executions/{handle.id}/retry", {})
+        assert await handle.result(30) == "there"
+
+
 # -- killed workers ------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 import time
 from typing import Any
 
@@ -709,8 +710,9 @@ async def test_the_first_of_two_waits_is_enough(server: FakeServer) -> None:
 
 
 async def test_what_is_no_step_has_a_while_to_come_to_one(
-    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "polos")
     monkeypatch.setattr("polos._waits.PATIENCE", 0.3)
     calls: list[str] = []
 
@@ -727,6 +729,21 @@ async def test_what_is_no_step_has_a_while_to_come_to_one(
     assert execution["status"] == "completed"
     assert calls.count("s") == 1, "it came to its step in the first claim"
     assert calls.count("waits") >= 2, "what followed was broken off, and begun anew"
+    assert "neither a step nor a wait for 0.3 s: it is broken off" in caplog.text
+
+
+async def test_a_timeout_around_a_wait_is_told_once(server: FakeServer, caplog: pytest.LogCaptureFixture) -> None:
+    @workflow(id="scoped", timeout=30)
+    async def scoped(ctx: Context, payload: bool) -> None:
+        async with asyncio.timeout(20 if payload else None):
+            await ctx.step.sleep("nap", 0.1)
+
+    for waits_inside, times in ((False, 0), (True, 1)):
+        caplog.clear()
+        async with working(scoped):
+            executions = [await server.add("scoped", waits_inside) for _ in range(3)]
+            await server.until(lambda all=executions: {each["status"] for each in all} == {"completed"})  # type: ignore[misc]
+        assert caplog.text.count("inside of an asyncio.timeout") == times
 
 
 async def test_a_wait_inside_of_a_step_is_refused(server: FakeServer) -> None:
