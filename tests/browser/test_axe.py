@@ -16,6 +16,7 @@ from queues import limits
 from queues.models import Change, Status
 from tests.pages.conftest import (
     finished,
+    make_bulk_act,
     make_execution,
     make_queue,
     make_schedule,
@@ -51,7 +52,8 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "jobs.py", line 3\n' * 2
 ERROR = {"type": "ValueError", "message": "no", "traceback": TRACEBACK}
 MORE = (
     "/?groups=1", "/?search=nothing", "/queues/mail", "/queues/billing/unlimited", "/queues/gone", "/go?q=api",
-    "/executions?q=status:failed", "/history/billing/api-calls?range=7d",
+    "/executions?q=status:failed", "/executions?q=status:broken", "/bulk/new?verb=priority&q=status:queued",
+    "/history/billing/api-calls?range=7d",
 )  # fmt: skip
 ADMIN = ("/admin/", "/admin/queues/queue/", "/admin/queues/apikey/add/", "/admin/queues/execution/")
 
@@ -83,10 +85,12 @@ def stage(people: dict[str, User]) -> Iterator[dict[str, str]]:
     by: dict[str, Any] = {"actor": "ana", "through": Change.Through.REST}
     limits.change_limit(queue=NAME, limit=8, reason="quota", **by)
     limits.pause(queue="mail", reason="failover", **by)
+    act = make_bulk_act(search="queue:billing/*", state="running", counted=12, changed=4, left=1)
+    act.lefts.create(execution_id=failed.id, why="The execution has completed already.")
     team = Group.objects.create(name="payments")
     yield {
         "executions": str(failed.id), "schedules": str(make_schedule(queue).id), "people": str(people["vera"].pk),
-        "teams": str(team.pk),
+        "teams": str(team.pk), "bulk": str(act.id),
     }  # fmt: skip
     team.delete()  # groups are not emptied
 
