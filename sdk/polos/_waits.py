@@ -104,7 +104,8 @@ class Parking:
             if run.busy:  # it is looked at again when that has ended
                 _keep_ends(run)
             return True
-        if all(_stands_still(task, tasks, run) for task in tasks):
+        futures = {parked.future for parked in run.parked.values()}
+        if all(_stands_still(task, tasks, futures) for task in tasks):
             run.looks += 1
         elif time.monotonic() - run.still_since < PATIENCE:
             run.looks = 0
@@ -170,12 +171,13 @@ def run_of(task: asyncio.Task[Any]) -> Run | None:
     return next(found, None)
 
 
-def _stands_still(task: asyncio.Task[Any], tasks: set[asyncio.Task[Any]], run: Run) -> bool:
+def _stands_still(
+    task: asyncio.Task[Any], tasks: set[asyncio.Task[Any]], futures: set[asyncio.Future[None]]
+) -> bool:
     """Whether only other tasks of the execution, or the end of one of its waits, can move this one."""
     waiter: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
     if waiter is None or waiter.done():
         return False
-    futures = {parked.future for parked in run.parked.values()}
     return _is_own(waiter, tasks, futures) or _waits_for_own(task, tasks, futures)
 
 
