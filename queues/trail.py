@@ -15,6 +15,7 @@ from .models import Change
 
 PAGE_SIZE = 50
 ON_EXECUTIONS = {
+    Change.Kind.ANSWER: "answered",
     Change.Kind.CANCEL: "cancelled",
     Change.Kind.RETRY: "retried",
     Change.Kind.PRIORITY: "changed the priority of",
@@ -115,6 +116,8 @@ def _after(change: Change) -> SafeString:
         return format_html(" as {}", _execution(change.after))
     if change.kind == Change.Kind.PRIORITY:
         return format_html(' <span class="nowrap">{} → <b>{}</b></span>', change.before, change.after)
+    if change.kind == Change.Kind.ANSWER:
+        return format_html(', which waited for <span class="mono">{}</span>', change.after)
     return format_html(", which was {}", change.before)
 
 

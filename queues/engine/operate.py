@@ -18,7 +18,7 @@ from ..models import Change, Wait
 from .arrays import uuids
 from .errors import ChangedSince, ExecutionNotFound, NotPossible
 from .statements import statement
-from .waking import wake, wake_after
+from .waking import wake, wake_after, wake_after_commit
 
 MOST_CANCELLED = 1_000  # executions in one transaction
 MOST_ROUNDS = 10
@@ -139,7 +139,7 @@ def cancel(row: Locked, *, by: str) -> Done:
     if done is None:
         raise NotPossible(f"The execution has {row.status} already; there is nothing left to cancel.")
     if done.status == "cancelled":
-        transaction.on_commit(lambda: wake_after([row.id]))
+        wake_after_commit(row.id)
     return done
 
 
@@ -245,7 +245,8 @@ def cancel_family(
     """
     cancelled = 0
     try:
-        cancelled += cancel_execution(execution_id, actor=actor, through=through, seen=seen).changed
+        reason = "with all that it has started"
+        cancelled += cancel_execution(execution_id, actor=actor, through=through, reason=reason, seen=seen).changed
     except ChangedSince:
         raise
     except NotPossible:
@@ -298,8 +299,8 @@ def answer_wait(execution_id: UUID, *, key: str, data: Raw, actor: str, through:
             _check_answered(execution_id, key, cursor.fetchone())
             return
         Change.objects.create(
-            queue_id=row[0], at=timezone.now(), kind=Change.Kind.ANSWER, subject=key, before="waiting",
-            after="answered", actor=actor[:200], through=through, reason=f"{row[1]} {execution_id}: {text}"[:500],
+            queue_id=row[0], at=timezone.now(), kind=Change.Kind.ANSWER, subject=str(execution_id),
+            before="waiting", after=key[:40], actor=actor[:200], through=through, reason=text[:500],
         )  # fmt: skip
         transaction.on_commit(lambda: wake([execution_id]))
 

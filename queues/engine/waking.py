@@ -11,6 +11,8 @@ from django.db import DatabaseError, connection, transaction
 from .arrays import uuids
 from .statements import statement
 
+MOST_LOOKED = 1_000  # executions in one look
+
 log = logging.getLogger(__name__)
 
 
@@ -20,6 +22,26 @@ def wake_after(final: Sequence[UUID]) -> None:
         wake({row[0] for row in _rows("waiting_for", {"ids": uuids(final)})})
     except DatabaseError:
         log.exception("executions that may go on are left to the duty")
+
+
+class _Ended:
+    """What one transaction has ended: looked at once, however many they are."""
+
+    def __init__(self, id: UUID) -> None:
+        self.ids = [id]
+
+    def __call__(self) -> None:
+        for start in range(0, len(self.ids), MOST_LOOKED):
+            wake_after(self.ids[start : start + MOST_LOOKED])
+
+
+def wake_after_commit(final: UUID) -> None:
+    """The same for one of many that a transaction ends, once it is committed."""
+    last = connection.run_on_commit[-1][1] if connection.run_on_commit else None
+    if isinstance(last, _Ended):  # undone with its savepoint, and this one would be, too
+        last.ids.append(final)
+    else:
+        transaction.on_commit(_Ended(final))
 
 
 def wake(owners: Collection[UUID]) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import connection, transaction
 
 from queues.engine import Engine, NotPossible
 from queues.engine.operate import cancel_execution, cancel_family
+from queues.engine.waking import _Ended
 from queues.ids import uuid7
 from queues.models import Change
 from queues.requests import NewWait, Parent
@@ -139,6 +141,25 @@ async def test_a_child_that_is_cancelled_or_lost_wakes_its_parent(engine: Engine
     await lose(engine, dsn, other.id)
     assert status_of(dsn, children[1]) == "cancelled"
     await goes_on(dsn, parents[1])
+
+
+async def test_children_that_one_transaction_cancels_are_looked_at_together(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=5)
+    parents = await begin(engine, crew, 2)
+    children = [(await child_of(engine, crew, parent))[0] for parent in parents]
+    for parent, child in zip(parents, children, strict=True):
+        await wait(crew, parent, for_all(child))
+    await settled(engine)
+
+    def cancel_all() -> int:
+        with transaction.atomic():
+            for id in children:
+                cancel_execution(id, actor="ana", through=REST)
+            return sum(isinstance(call[1], _Ended) for call in connection.run_on_commit)
+
+    assert await in_django(cancel_all) == 1
+    for parent in parents:
+        await goes_on(dsn, parent)
 
 
 async def test_a_thousand_children_join_once(engine: Engine, dsn: str) -> None:

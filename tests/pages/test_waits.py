@@ -64,10 +64,11 @@ def test_an_operator_answers_and_it_goes_on(sign_in: SignIn, clean_db: None) -> 
     wait = Wait.objects.get()
     assert (mine.status, wait.answer, wait.answered_by) == ("queued", "yes, do it", "jonas")
     change = Change.objects.get()
-    assert (change.kind, change.actor, change.subject, change.through) == ("answer", "jonas", "step 0", "page")
-    trail = text(body(sign_in("vera"), "/trail"))
-    assert "answered step 0" in trail
-    assert "yes, do it" in trail
+    assert (change.kind, change.actor, change.subject) == ("answer", "jonas", str(mine.id))
+    page = body(sign_in("vera"), "/trail")
+    assert f'href="/executions/{mine.id}"' in page
+    assert "which waited for step 0" in text(page)
+    assert "yes, do it" in text(page)
 
 
 @pytest.mark.parametrize("data", ["{", '{"a": 1e999}', "", "12 monkeys"])
