@@ -55,7 +55,9 @@ def run_again(
         if Rerun.objects.filter(execution_id=new_id, of=execution_id).exists():
             return RerunOutcome(new_id, created=False)
         if old.queue.draining:
-            raise NotPossible(f"{old.queue.name} is drained: it takes nothing new. Resume it first.")
+            raise NotPossible(
+                f"{old.queue.name} is draining: it takes nothing new until somebody lets it accept again."
+            )
         _insert(old, new_id, text)
         Rerun.objects.create(execution_id=new_id, of=execution_id, edited=edited)
         row = Locked(old.id, old.status, old.attempt, old.queue_id, old.priority, old.workflow)
