@@ -189,6 +189,6 @@ def test_it_is_refused_where_it_cannot_be() -> None:
     with pytest.raises(BadPayload):
         run_again(execution.id, new_id=uuid.uuid4(), payload="\ud800", actor="ana", through=PAGE)
     type(queue).objects.filter(id=queue.id).update(draining=True, drain_at=execution.enqueued_at)
-    with pytest.raises(NotPossible, match="drained"):
+    with pytest.raises(NotPossible, match="is draining"):
         run_again(execution.id, new_id=uuid.uuid4(), payload=None, actor="ana", through=PAGE)
     assert Execution.objects.count() == 2
