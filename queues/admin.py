@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -18,6 +19,7 @@ from django.db.models import QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -48,6 +50,7 @@ else:
 ADMIN = Change.Through.ADMIN
 COUNT_CAP = 10_000
 MOST_CHANGES = 50
+MOST_CHOSEN = 100  # executions in one act; more would not fit into an address
 MOST_FILTERED = 100  # queues offered as a filter
 
 admin.site.site_header = admin.site.site_title = "Polos admin"
@@ -256,7 +259,7 @@ class ExecutionAdmin(_Guarded, _ExecutionAdmin):
     paginator = CappedPaginator
     search_fields = ("id", "workflow")
     search_help_text = "A whole id, or the beginning of a workflow's name."
-    actions = None
+    actions = ("cancel", "retry")
     exclude = ("payload", "result", "error", "token")
     readonly_fields = ("payload_text", "result_text", "error_text")
 
@@ -275,6 +278,24 @@ class ExecutionAdmin(_Guarded, _ExecutionAdmin):
             return queryset.filter(id=UUID(term)), False
         except ValueError:
             return queryset.filter(workflow__startswith=term), False
+
+    @admin.action(description="Cancel the chosen executions…")
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Execution]) -> HttpResponse | None:
+        return self._dialog(request, queryset, "cancel")
+
+    @admin.action(description="Retry the chosen executions…")
+    def retry(self, request: HttpRequest, queryset: QuerySet[Execution]) -> HttpResponse | None:
+        return self._dialog(request, queryset, "retry")
+
+    def _dialog(self, request: HttpRequest, queryset: QuerySet[Execution], verb: str) -> HttpResponse | None:
+        """The pages' own, which says how many, what will happen and what it costs."""
+        ids = list(queryset.order_by("-id").values_list("id", flat=True)[: MOST_CHOSEN + 1])
+        if len(ids) > MOST_CHOSEN:
+            said = f"Choose at most {MOST_CHOSEN}, or act on all that match on the page of executions."
+            self.message_user(request, said, messages.ERROR)
+            return None
+        chosen = urlencode([("verb", verb), *(("id", str(id)) for id in ids)])
+        return HttpResponseRedirect(f"{reverse('bulk-new')}?{chosen}")
 
     @admin.display(description="payload")
     def payload_text(self, execution: Execution) -> SafeString:

@@ -296,6 +296,14 @@ def test_executions_are_found_and_filtered_but_never_changed(ana: Client, queue:
     assert ana.get("/admin/queues/execution/add/").status_code == 403
 
 
+def test_chosen_executions_are_acted_on_through_the_dialog_of_the_pages(ana: Client, queue: Queue) -> None:
+    one = execution(queue)
+    chosen = {"action": "cancel", "_selected_action": [str(one.id)]}
+    reply = ana.post("/admin/queues/execution/", chosen)
+    assert reply.headers["Location"] == f"/bulk/new?verb=cancel&id={one.id}"
+    assert "1 execution</b> can be cancelled" in ana.get(reply.headers["Location"]).content.decode()
+
+
 def test_the_big_table_is_never_counted_whole(ana: Client, queue: Queue) -> None:
     execution(queue)
     with CaptureQueriesContext(connection) as seen:
