@@ -169,9 +169,10 @@ def _operator() -> Any:
 
 
 def _ask(client: Any, line: str) -> tuple[int, int]:
-    from django.db import connection
+    from django.db import connection, reset_queries
     from django.test.utils import CaptureQueriesContext
 
+    reset_queries()  # it keeps 9,000
     with CaptureQueriesContext(connection) as queries:
         response = client.get("/executions", {"q": line} if line else {})
     assert response.status_code == 200, response.status_code
