@@ -80,6 +80,15 @@ class Board:
             member.pairs[queue_id] = member.pairs.pop(queue_id)
         return found
 
+    def had_turn(self, member: Member, queues: Iterable[int]) -> None:
+        """These gave something: the others that were tried come before them the next time. A claim begins with the
+        first, and of a worker that asks for one at a time the last ones would never get any."""
+        for queue_id in queues:
+            if (known := self.ready.pop(queue_id, None)) is not None:
+                self.ready[queue_id] = known
+            if (workflows := member.pairs.pop(queue_id, None)) is not None:
+                member.pairs[queue_id] = workflows
+
     def note_found(self, queues: int, found: int) -> None:
         """A claim tried so many queues, and might have got so many executions."""
         if queues:

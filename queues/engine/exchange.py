@@ -477,6 +477,9 @@ class Desk:
         picked = Counter(row[1] for own in share.rows for row in own)
         capacity, total = sum(visit.request.capacity for visit in begun), picked.total()
         self._board.note_found(len(share.room), sum(share.found.values()))
+        if len(share.room) > 1:
+            for visit in begun:
+                self._board.had_turn(visit.member, picked)
         for queue_id, room in share.room.items():
             given = picked[queue_id]
             self.bloat.claimed(queue_id, given)

@@ -6,7 +6,7 @@
 -- free:   the lowest free slots. The count decides how many start, the numbers only who sits where.
 -- candidate: per (queue, workflow) the first rows of the ready index, from its floor on, and what came back to a place
 --         under the floor (`raise_floors`); chosen: in the queue's own order; then dealt in turn over the queues,
---         up to what the workers can take, and in turn to the workers (`seats`).
+--         in the order given, up to what the workers can take, and in turn to the workers (`seats`).
 -- An earlier claim of a picked row is copied to the holdings. Returns the claims, with the taker's number and how
 -- many were found on their queue, then a row per queue (null id) with its room, and 1 where executions may have
 -- deadlines. Locks: picked execution rows, skipping locked ones; the queues are locked already. Slots, seats and
@@ -56,7 +56,7 @@ room as materialized (
     ) as h
 ),
 candidate as (
-    select r.queue_id, r.slot_generation, r.room, r.free, e.*,
+    select r.queue_id, r.first, r.slot_generation, r.room, r.free, e.*,
         row_number() over (partition by r.queue_id order by e.place, e.id) as n,
         count(*) over (partition by r.queue_id) as found
     from room r
@@ -87,7 +87,7 @@ candidate as (
     ) as e
 ),
 chosen as materialized (
-    select c.*, row_number() over (order by c.n, c.queue_id) as k
+    select c.*, row_number() over (order by c.n, c.first) as k
     from candidate c
     where c.n <= c.room
     order by k
