@@ -148,7 +148,7 @@ def _first_part(
         ends = [wait.over_at for wait in mine if wait.over_at is not None]
         return min(ends, default=None), Kind.WAITED, mine
     due = execution.due_at
-    if due is not None and due >= start and (before is None or before.outcome == "failed"):
+    if due is not None and due > start and (before is None or before.outcome == "failed"):
         return due, Kind.BACKOFF, ()
     return None, Kind.LINE, ()
 

@@ -11,13 +11,14 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from queues.engine import Engine, bloat
+from queues.engine import Engine, bloat, operate
 from queues.engine.arrays import numbers, texts
 from queues.engine.statements import statement
 from queues.ids import uuid7
+from queues.models import Change
 from tests.races.interleavings import Stage, claim, finish, token_of
 
-from .crew import Crew, engine_on, enqueue, ids, query
+from .crew import Crew, engine_on, enqueue, ids, in_django, query
 
 PASSED = "update queues_floor set candidate = now()"  # as if five seconds had gone by
 
@@ -83,6 +84,39 @@ async def test_what_lies_under_the_floor_by_a_fault_is_found_by_the_check(engine
     await engine.desk.bloat.look(engine.database)
     engine._hinted(await queue_ids(dsn))
     assert ids(await crew.take(1)) == [lost]
+
+
+BEFORE = (
+    "update queues_execution set place = place - interval '1 hour', enqueued_at = enqueued_at - interval '1 hour'"
+)
+ACT: dict[str, Any] = {"actor": "test", "through": Change.Through.PAGE}
+
+
+async def test_a_handicap_that_is_made_smaller_moves_under_the_floor_and_is_found(
+    engine: Engine, dsn: str
+) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=2)
+    (given,) = await enqueue(engine, 1, priority=-1800)
+    query_none(dsn, BEFORE)
+    query_none(
+        dsn,
+        "insert into queues_floor (queue_id, workflow, place, candidate, candidate_xid) "
+        "select queue_id, workflow, place, place, '0' from queues_execution",
+    )
+    await in_django(operate.change_priority, given, priority=-900, **ACT)
+    assert ids(await crew.take(1)) == [given]
+
+
+async def test_what_never_started_and_is_tried_again_with_a_head_start_is_found(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=2)
+    (given,) = await enqueue(engine, 1, priority=60)
+    await in_django(operate.cancel_execution, given, **ACT)
+    query_none(dsn, BEFORE)
+    await enqueue(engine, 4)
+    await drain(crew, dsn)
+    assert query(dsn, "select place > now() - interval '50 seconds' from queues_floor") == [(True,)]
+    await in_django(operate.retry_execution, given, **ACT)
+    assert ids(await crew.take(1)) == [given]
 
 
 async def queue_ids(dsn: str) -> list[int]:
