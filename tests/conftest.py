@@ -18,6 +18,17 @@ from tests.servers import Server, StartServer
 # What migrations fill is left alone: groups, permissions, content types.
 _KEPT = ("django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
 
+# Who learns that a table is empty, after a test, plans for that in the next one, which fills it.
+WITHOUT_VACUUM = """
+do $$
+declare
+    name text;
+begin
+    for name in select quote_ident(tablename) from pg_tables where schemaname = 'public' loop
+        execute 'alter table ' || name || ' set (autovacuum_enabled = off)';
+    end loop;
+end $$
+"""
 # Truncating makes new files for every table and index, which takes ten times as long as deleting a few rows.
 EMPTY = """
 do $$
@@ -57,6 +68,8 @@ def django_db_modify_db_settings() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> None:
     settings.POLOS_DSN = make_conninfo(settings.POLOS_DSN, dbname=connection.settings_dict["NAME"])
+    with psycopg.connect(str(settings.POLOS_DSN), autocommit=True) as db:
+        db.execute(WITHOUT_VACUUM)
     # Django's own would also empty what migrations filled, the roles among it.
     TransactionTestCase._fixture_teardown = lambda _: _empty_tables()  # type: ignore[attr-defined]
 
