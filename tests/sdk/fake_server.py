@@ -42,6 +42,7 @@ class Fault:
     detail: str = "busy"
     times: int = 1
     after: bool = False  # do the work, then lose the reply
+    with_results: bool = False  # only to exchanges that hand something in
 
 
 class FakeServer:
@@ -535,7 +536,7 @@ class FakeServer:
             body = json.loads(content) if content else None
             if self.record:
                 self.requests.append((request.method, request.path, body))
-            fault = self._fault(request.path)
+            fault = self._fault(request.path, body)
             if fault is not None and not fault.after:
                 return _json({"detail": fault.detail}, fault.status, fault.headers)
             response = await handler(request, body)
@@ -545,9 +546,10 @@ class FakeServer:
 
         return handle
 
-    def _fault(self, path: str) -> Fault | None:
+    def _fault(self, path: str, body: Any) -> Fault | None:
         for fault in self.faults:
-            if path.endswith(fault.path_end) and fault.times > 0:
+            fits = path.endswith(fault.path_end) and (not fault.with_results or body.get("results"))
+            if fits and fault.times > 0:
                 fault.times -= 1
                 return fault
         return None

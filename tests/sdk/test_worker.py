@@ -293,7 +293,7 @@ async def test_one_result_that_spoils_a_request_does_not_spoil_the_others(server
     async with working(gated):
         executions = [await server.add("gated", n) for n in range(3)]
         await server.until(lambda: len(begun) == 3)
-        server.fail("/exchange", status=422, detail="Not well-formed.", times=2)
+        server.fail("/exchange", status=422, detail="Not well-formed.", times=2, with_results=True)
         opened.set()
         await server.until(lambda: all(each["status"] in ("completed", "failed") for each in executions))
     assert sorted(each["status"] for each in executions) == ["completed", "completed", "failed"]
