@@ -6,7 +6,7 @@
 with open as (
     select w.id, w.kind, w.topic, w.since, w.until, w.executions, w.seen
     from queues_wait w
-    where w.execution_id = any(%(ids)s::uuid[]) and w.over_at is null
+    where w.execution_id = any(string_to_array(current_setting('polos.woken', true), ',')::uuid[]) and w.over_at is null
     order by w.execution_id, w.key
     for no key update
 ),

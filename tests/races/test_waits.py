@@ -91,6 +91,24 @@ def test_of_two_children_that_end_at_once_the_later_look_wakes(dsn: str) -> None
             db.commit()
 
 
+def test_who_ends_a_child_waits_for_nobody_who_holds_the_parent(dsn: str) -> None:
+    """Whoever cancels many holds the parent and waits for the child: a deadlock, if also the other way round."""
+    stage = Stage(dsn, limit=5)
+    with stage.rival() as ending, stage.rival() as holding:
+        (parent, token), child = family(stage, ending)
+        begin_to_wait(ending, parent, token, child[0])
+        ending.commit()
+        finish(ending, statement, *child)
+        holding.execute(statement("lock_executions").encode(), {"ids": uuids([parent])})
+        ending.execute("set local lock_timeout = '300ms'")
+        assert look(ending, parent, lock="lock_parents") == 0
+        ending.commit()
+        holding.commit()
+        assert look(ending, parent) == 1
+        ending.commit()
+    assert status_of(stage, parent) == "queued"
+
+
 def test_two_looks_at_once_wake_once(dsn: str) -> None:
     stage = Stage(dsn, limit=5)
     with stage.rival() as one, stage.rival() as two:
@@ -146,7 +164,10 @@ def test_only_what_the_last_claim_waits_for_wakes(dsn: str) -> None:
     ("check", "cut"),
     [
         (only_what_the_last_claim_waits_for_wakes, " and w.token = e.token"),
-        (a_look_that_waited_for_a_cancel_changes_nothing, " and case when e.status = 'waiting' then true end"),
+        (
+            a_look_that_waited_for_a_cancel_changes_nothing,
+            "    and case when e.status = 'waiting' then true end\n",
+        ),
     ],
     ids=lambda part: getattr(part, "__name__", part),
 )
