@@ -33,7 +33,7 @@ class Bloat:
         self._checked_at = 0.0
 
     def due(self, queues: Iterable[int]) -> list[int]:
-        """Those of the queues to renew in this transaction, which is about to claim on them."""
+        """Those of the queues to renew before the transaction that is about to claim on them."""
         if not self.is_high:
             return []
         return [queue_id for queue_id in queues if self._claims[queue_id] >= CLAIMS]

@@ -119,7 +119,6 @@ class Outcome:
     shares: list[Share]  # per party
     stored: list[list[Row]]  # per arrival
     woken: list[Row]  # parents that go on
-    renewed: list[int]  # queues
 
 
 @dataclass(slots=True)
@@ -351,14 +350,23 @@ class Desk:
         results = [result for visit in handing_in for result in visit.request.results]
         parties = self._parties(claiming, _may_be_freed(handing_in))
         parents = _parents(handing_in)
+        if due := self.bloat.due({queue_id for party in parties for queue_id in party.queues}):
+            await self._database.again(lambda: self._renew(due))
+            self.bloat.renewed(due)
         outcome = await self._database.again(lambda: self._run(claiming, results, parties, arrivals, parents))
         for visit in visits:
             visit.committed = True
-        self.bloat.renewed(outcome.renewed)
         for arrival, rows in zip(arrivals, outcome.stored, strict=True):
             if not arrival.future.done():
                 arrival.future.set_result(rows)
         return Landed(visits, claiming, handing_in, parties, outcome, since)
+
+    async def _renew(self, queues: list[int]) -> None:
+        """Waits for what is handed in elsewhere; holds no result meanwhile, or two would wait for each other."""
+        flight = Flight()
+        statements.lock(flight, queues)
+        statements.renew(flight, {queue_id: self._board.served[queue_id] for queue_id in queues})
+        await self._database.fly(flight)
 
     async def _tell(self, landed: Landed) -> None:
         """What became of the transaction, to the board, the engine and whoever asked."""
@@ -408,8 +416,6 @@ class Desk:
         woken = statements.wake_parents(flight, parents) if parents else None
         stored = [arrival.add(flight) for arrival in arrivals]
         locked = statements.lock(flight, queues) if queues else None
-        if renewed := self.bloat.due(queues):
-            statements.renew(flight, {queue_id: self._board.served[queue_id] for queue_id in renewed})
         claims = [
             statements.claim(flight, [v.taker for v in party.visits], party.queues) if party.queues else None
             for party in parties
@@ -428,7 +434,6 @@ class Desk:
             ],
             stored=[answers[number] for number in stored],
             woken=rows(woken),
-            renewed=renewed,
         )
 
     # -- answers -----------------------------------------------------------------------------------

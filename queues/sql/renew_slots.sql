@@ -1,4 +1,4 @@
--- Gives the slots of locked queues the next generation, before a claim in the same transaction. What is held takes it
+-- Gives the slots of locked queues the next generation, in a transaction of its own before a claim. What is held takes it
 -- along, so that everything held on a queue has its generation at every commit: the index `execution_slot` begins
 -- with it, and a claim finds what is held without walking the entries of all that was held before, which stay for as
 -- long as a transaction somewhere keeps vacuum from removing them.

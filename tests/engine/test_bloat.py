@@ -150,6 +150,25 @@ async def test_two_servers_that_renew_hold_the_limit(engine: Engine, dsn: str) -
         assert query(dsn, "select slot_generation > 20 from queues_queue") == [(True,)]
 
 
+async def test_who_renews_holds_no_result_that_somebody_else_waits_for(engine: Engine, dsn: str) -> None:
+    """Two servers would hold each other's: a renewal waits for what is held on its queue."""
+    crew = await Crew(engine).join(("work", "line"), ("work", "other"), line=5, other=5)
+    held = [*await enqueue(engine, 2), *await enqueue(engine, 1, queue="other")]
+    assert set(ids(await crew.take())) == set(held)
+    kept, _, ended = held
+    engine.desk.bloat.claimed((await queue_ids(dsn))[0], 1)
+    await enqueue(engine, 1)
+    lock = b"select from queues_execution where id = %s for no key update nowait"
+    with psycopg.connect(dsn) as rival:
+        rival.execute(lock, (kept,))
+        handing_in = asyncio.create_task(crew.exchange(results=[crew.finished(ended)], capacity=1))
+        await asyncio.sleep(0.3)
+        assert not handing_in.done()
+        rival.execute(lock, (ended,))
+    async with asyncio.timeout(5):
+        assert len((await handing_in).executions) == 1
+
+
 # -- what a claim walks ------------------------------------------------------------------------------
 
 
