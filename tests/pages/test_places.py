@@ -1,4 +1,4 @@
-"""The navigation marks the place that a page belongs to, also on the pages of acts; no page takes an id of the list."""
+"""The navigation marks the place that a page belongs to, also on the pages of acts."""
 
 from __future__ import annotations
 
