@@ -99,6 +99,16 @@ class PauseForm(_Timed):
     pass
 
 
+class MomentField(forms.DateTimeField):
+    """When a dialog was opened. A year that PostgreSQL or Python cannot hold must not get into a row."""
+
+    def clean(self, value: Any) -> dt.datetime | None:
+        moment: dt.datetime | None = super().clean(value)
+        if moment is not None and not 2000 <= moment.year < 2200:
+            raise forms.ValidationError("This form does not say when it was opened: open it again.")
+        return moment
+
+
 class PurgeForm(forms.Form):
     """`confirm` is the queue's name, typed. `at` is when the dialog was opened: what came later stays."""
 
@@ -107,7 +117,7 @@ class PurgeForm(forms.Form):
     reason = forms.CharField(
         max_length=500, error_messages={"required": "Say why, in a few words: the others read it in the trail."}
     )
-    at = forms.DateTimeField()
+    at = MomentField()
     act = forms.UUIDField()
     expected_version = forms.IntegerField(min_value=0, required=False)
 
@@ -188,7 +198,7 @@ class BulkForm(PriorityForm):
         max_length=500, error_messages={"required": "Say why, in a few words: the others read it in the trail."}
     )
     act = forms.UUIDField(required=False)
-    at = forms.DateTimeField()
+    at = MomentField()
     counted = forms.IntegerField(min_value=0, max_value=2**31 - 1, required=False)
     all = forms.BooleanField(required=False)
 

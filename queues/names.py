@@ -41,4 +41,13 @@ def pattern_problem(pattern: object) -> str | None:
 @lru_cache(maxsize=1_000)
 def pattern_regex(patterns: tuple[str, ...]) -> re.Pattern[str]:
     """Matches, as a whole, the names that at least one of the patterns names."""
-    return re.compile("|".join(re.escape(pattern).replace(r"\*", ".*") for pattern in patterns))
+    return re.compile("|".join(map(_expression, patterns)))
+
+
+def _expression(pattern: str) -> str:
+    """Of each part between stars the first place is taken for good: tried again and again (`*a*a*a*b`), a name of
+    200 characters would take years."""
+    first, *parts = map(re.escape, pattern.split("*"))
+    if not parts:
+        return first
+    return first + "".join(f"(?>.*?{part})" for part in parts[:-1]) + f".*{parts[-1]}"

@@ -56,6 +56,12 @@ class ScheduleForm(forms.Form):
             self.add_error(kind, asked[kind])
         return cleaned
 
+    def clean_at(self) -> dt.datetime | None:
+        at: dt.datetime | None = self.cleaned_data["at"]
+        if at is not None and not 2000 <= at.year < 2200:  # in another zone, the last year has no more moments
+            raise forms.ValidationError("Choose a day between the years 2000 and 2200.")
+        return at
+
     def spec(self) -> Spec:
         """Of a valid form."""
         said = self.cleaned_data

@@ -17,6 +17,7 @@ from queues.access import Sight
 from queues.engine.arrays import uuids
 from queues.engine.statements import statement
 from queues.models import Registration, Worker
+from queues.names import name_problem
 
 from .models import Schedule, Trigger, Workflow
 from .schedules import timing_of
@@ -102,6 +103,8 @@ def search(
 
     `covers` says which queues somebody sees; None: all of them.
     """
+    if "\0" in after or (workflow is not None and name_problem(workflow)):
+        return []  # PostgreSQL cannot even be asked
     wanted = Q()
     for word in text.split()[:MOST_WORDS]:
         wanted &= Q(name__icontains=word) | Q(workflow__icontains=word)

@@ -123,8 +123,13 @@ def _object(row: Row) -> dict[str, Any]:
         del named[name]
     for name in _JSON:
         # A value that was sent over several lines would break the lines.
-        named[name] = Raw(" ".join(named[name].splitlines()).encode()) if named[name] is not None else None
+        named[name] = Raw(_on_one_line(named[name]).encode()) if named[name] is not None else None
     return named
+
+
+def _on_one_line(text: str) -> str:
+    # Within texts JSON escapes these two. Not `splitlines`: that would also change U+2028 and its like, in texts.
+    return text.replace("\r", " ").replace("\n", " ")
 
 
 FORMS: dict[str, tuple[Writer, str]] = {

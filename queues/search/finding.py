@@ -25,6 +25,7 @@ from psycopg.errors import QueryCanceled
 
 from ..engine.statements import statement
 from ..models import FINAL, HELD, Queue, Status, Worker
+from ..names import pattern_regex
 from .line import IdPart, Search
 
 FEW = 2_500  # so many candidates are searched whole, from the partial indexes
@@ -145,7 +146,7 @@ def _workers(names: Iterable[str]) -> list[UUID]:
 
 
 def _named(name: str, patterns: Iterable[str]) -> bool:
-    return any(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name) for pattern in patterns)
+    return pattern_regex(tuple(patterns)).fullmatch(name) is not None
 
 
 def _like(pattern: str) -> str:

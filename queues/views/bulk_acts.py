@@ -7,13 +7,14 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from queues import bulk_acts, words
-from queues.access import Action, check, may, needs, sight
+from queues.access import Action, check, needs, sight
 from queues.bulk_acts import Asked, BadAct, Count, NotThere, Verb
 from queues.forms import BulkForm
 from queues.ids import uuid7
@@ -100,7 +101,7 @@ def show(request: HttpRequest, id: UUID) -> HttpResponse:
         "share": share,
         "percent": round(100 * share) if share is not None else None,
         "lefts": list(act.lefts.order_by("id")[:MOST_LISTED]),
-        "may_stop": may(request.user, NEEDED[Verb(act.verb)]),
+        "may_stop": _may_stop(request, act),
     }
     return render(request, "executions/bulk.html", context)
 
@@ -110,8 +111,16 @@ def show(request: HttpRequest, id: UUID) -> HttpResponse:
 def stop(request: HttpRequest, id: UUID) -> HttpResponse:
     act = _get(request, id)
     check(request.user, NEEDED[Verb(act.verb)])
+    if not _may_stop(request, act):
+        raise PermissionDenied("You may stop what you asked for yourself; the acts of others need a role.")
     bulk_acts.stop(id, actor=actor(request))
     return done(request, "Stopped. What was done stays done.", "bulk", id)
+
+
+def _may_stop(request: HttpRequest, act: BulkAct) -> bool:
+    """An act of somebody else is about queues of theirs: a grant on some others is not enough."""
+    where = sight(request.user, NEEDED[Verb(act.verb)])
+    return where.everywhere or (act.actor == actor(request) and not where.nowhere)
 
 
 def _dialog(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -99,7 +100,7 @@ def retry(request: HttpRequest, id: UUID) -> HttpResponse:
 @needs(Action.RELEASE, of=queue_of_execution)
 def release(request: HttpRequest, id: UUID) -> HttpResponse:
     """`claim` is when the claim that was looked at began: another one is not touched."""
-    claimed_at = parse_datetime(request.POST.get("claim", ""))
+    claimed_at = _moment(request.POST.get("claim", ""))
     if claimed_at is None:
         return refused(
             request, "The form does not say which claim it means: load the page again.", "execution", id
@@ -112,6 +113,13 @@ def release(request: HttpRequest, id: UUID) -> HttpResponse:
         return refused(request, str(no), "execution", id)
     said = "it is back in its place" if status == "queued" else f"it is {status}"
     return done(request, f"The slot is free, and {said}.", "execution", id)
+
+
+def _moment(text: str) -> dt.datetime | None:
+    try:
+        return parse_datetime(text)
+    except ValueError:  # 31 February
+        return None
 
 
 @require_POST

@@ -104,6 +104,15 @@ async def test_pages_go_by_name(ready: Client) -> None:
     assert [each["name"] for each in second["schedules"]] == ["c"] and second["next_cursor"] is None
 
 
+@pytest.mark.parametrize("asked", ["cursor=a%00b", "workflow=%00"])
+async def test_a_character_that_postgresql_refuses_finds_nothing(ready: Client, asked: str) -> None:
+    await made(ready)
+
+    answer = await ready.get(f"/api/v1/schedules?{asked}")
+
+    assert (answer.status, answer.json["schedules"]) == (200, [])
+
+
 async def test_a_key_for_some_queues_sees_and_changes_only_theirs(ready: Client, make_key: MakeKey) -> None:
     schedule = await made(ready)
     path = f"/api/v1/schedules/{schedule['id']}"
