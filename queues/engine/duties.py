@@ -24,6 +24,7 @@ from django.db import close_old_connections
 
 from ..limits import end_due
 from .database import Connection, Database, Row
+from .errors import EngineUnavailable
 from .statements import statement
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 MOST_DUE = 1_000
 MOST_PRUNED = 1_000
 PRUNE_SECONDS = 60.0
+FAILED_SECONDS = 5.0  # until what failed is tried again
 LOCK_CLASS = 7106  # advisory locks of the duties
 TICK, DEADLINES = 1, 5  # 2 is for circles of waits, 3 and 4 are for schedules
 FOLLOW_SECONDS = 0.1  # how often one looks whether those have stopped for which others wait
@@ -183,10 +185,19 @@ class Duties:
     async def others(self) -> None:
         for duty in also_do:
             if time.monotonic() >= self._due.get(duty, 0.0):
-                seconds = await duty(self._engine.database)
-                self._due[duty] = time.monotonic() + seconds
+                self._due[duty] = time.monotonic() + await self._other(duty)
         due = min(self._due.values(), default=time.monotonic() + PRUNE_SECONDS)
         await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    async def _other(self, duty: Callable[[Database], Awaitable[float]]) -> float:
+        """One that fails is tried again later and keeps none of the others from theirs."""
+        try:
+            return await duty(self._engine.database)
+        except EngineUnavailable:
+            raise
+        except Exception:
+            log.exception("a background duty failed; it is tried again")
+            return FAILED_SECONDS
 
     async def _prune_queue(self, queue_id: int) -> None:
         engine = self._engine
