@@ -109,7 +109,7 @@ class Registrar:
                 {"queue": queue_id, "limit": limit, "declared_by": declared_by[:300]},
             )
             row = await cursor.fetchone()
-            if row is None:
+            if row is None or row[0] == limit:
                 return
             await conn.execute(
                 statement("note_change"),

@@ -418,6 +418,17 @@ async def test_the_newest_changed_declaration_counts_and_a_reconnect_changes_not
     assert changes == [("5", "8"), ("8", "6")]
 
 
+async def test_a_limit_chosen_by_the_first_execution_is_declared_by_the_worker_that_comes_later(
+    engine: Engine, dsn: str
+) -> None:
+    await enqueue(engine, 1, queue_concurrency_limit=5)
+    before = query(dsn, "select version, declared_by like 'chosen %' from queues_queue")
+    await Crew(engine, "a").join(("work", "line"), line=5)
+    after = query(dsn, "select version, declared_by like 'worker a%' from queues_queue")
+    assert before == after == [(before[0][0], True)]  # an open dialog is not out of date
+    assert query(dsn, "select before, after from queues_change") == []
+
+
 async def test_a_worker_that_only_names_a_queue_declares_nothing(engine: Engine, dsn: str) -> None:
     await Crew(engine, "a").join(("work", "line"), line=5)
     await Crew(engine, "b").join(("work", "line"))
