@@ -77,7 +77,7 @@ def new(request: HttpRequest) -> HttpResponse:
     except BadAct as bad:
         form.add_error("priority" if "priority" in bad.detail else None, bad.detail)
         return _dialog(request, asked, form, at=cleaned["at"], status=422)
-    return gone_to(request, "It begins within a second or two.", "bulk", act.id)
+    return gone_to(request, "Noted. It runs in the background, and this page shows how far it is.", "bulk", act.id)
 
 
 @require_safe
