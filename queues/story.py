@@ -27,7 +27,7 @@ LEGEND = {
     "released": "ran, released",
     "cancelled": "ran, cancelled",
     "waited": "waited without a slot",
-    "backoff": "between two tries",
+    "backoff": "between two attempts",
 }
 
 
@@ -176,5 +176,5 @@ def _bar(stretch: Stretch, start: dt.datetime, end: dt.datetime, whole: float) -
 
 def _title(stretch: Stretch) -> str:
     if stretch.attempt is not None:
-        return f"try {stretch.number}: {stretch.attempt.outcome}"
+        return f"attempt {stretch.number}: {stretch.attempt.outcome}"
     return {Kind.LINE: "in line", Kind.WAITED: "waited", Kind.BACKOFF: "not due"}[stretch.kind]

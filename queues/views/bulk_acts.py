@@ -41,7 +41,7 @@ CONSEQUENCES = {
         "place."
     ),
     Verb.RETRY: (
-        "Each is queued again at the end of its line, with one more try; steps that it has done are not run "
+        "Each is queued again at the end of its line, with one more attempt; steps that it has done are not run "
         "again. Those that wait can be cancelled again."
     ),
     Verb.PRIORITY: (

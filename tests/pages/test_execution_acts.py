@@ -53,7 +53,7 @@ def test_an_act_on_what_changed_since_is_refused_and_says_what(jonas: Client) ->
 def test_another_try_counts_as_a_change() -> None:
     queue = make_queue()
     execution = running(queue, make_worker(queue=queue), 1, attempt=2)
-    with pytest.raises(ChangedSince, match="running again, in another try"):
+    with pytest.raises(ChangedSince, match="running again, in another attempt"):
         operate.cancel_execution(execution.id, actor="ana", through=PAGE, seen=Seen("running", 1))
 
 

@@ -39,9 +39,9 @@ def test_an_execution_shows_payload_attempts_steps_and_family(vera: Client) -> N
         "&quot;customer&quot;: 7",
         "ValueError",
         "no such customer",
-        "Try 1",
+        "Attempt 1",
         "lost",
-        "Try 2",
+        "Attempt 2",
         "fetch",
         "orchestrator",
         "a_child",
@@ -107,7 +107,7 @@ def test_what_failed_for_its_deadline_says_so_after_its_tries(vera: Client) -> N
         released_at=seconds_ago(80), outcome="failed", error='{"type": "ValueError", "message": "broken"}',
     )  # fmt: skip
     said = text(body(vera, f"/executions/{mine.id}"))
-    assert said.index("ValueError") < said.index("Failed without another try") < said.rindex("ExecutionTimeout")
+    assert said.index("ValueError") < said.index("Failed without another attempt") < said.rindex("ExecutionTimeout")
     late = running(queue, make_worker(queue=queue), 1, Status.CANCELLING, error=error)
     assert "Asked to stop, because its time is over" in text(body(vera, f"/executions/{late.id}"))
 

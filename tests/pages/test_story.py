@@ -133,7 +133,7 @@ def test_the_page_tells_every_try_with_its_error(vera: Client) -> None:
     )  # fmt: skip
     html = body(vera, f"/executions/{one.id}")
     said = text(html)
-    for part in ("Try 1 in slot 3 on worker-a failed", "KeyError", "Until it was tried again", "Try 2"):
+    for part in ("Attempt 1 in slot 3 on worker-a failed", "KeyError", "Until it was tried again", "Attempt 2"):
         assert part in said, part
     assert "File &lt;b&gt;x.py" in html
     assert "<i>id" not in html

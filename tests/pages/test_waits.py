@@ -96,9 +96,9 @@ def test_a_wait_is_the_same_try(vera: Client) -> None:
         )  # fmt: skip
     said = text(body(vera, f"/executions/{mine.id}"))
     happened = said[said.index("What happened") :]
-    places = [happened.index(words) for words in ("Try 1", "Try 2", "Try 2 went on")]
+    places = [happened.index(words) for words in ("Attempt 1", "Attempt 2", "Attempt 2 went on")]
     assert places == sorted(places)
-    assert "Try 3" not in happened
+    assert "Attempt 3" not in happened
     assert (mine.tries, mine.max_tries) == (2, 2)
 
 
