@@ -107,7 +107,9 @@ def test_what_failed_for_its_deadline_says_so_after_its_tries(vera: Client) -> N
         released_at=seconds_ago(80), outcome="failed", error='{"type": "ValueError", "message": "broken"}',
     )  # fmt: skip
     said = text(body(vera, f"/executions/{mine.id}"))
-    assert said.index("ValueError") < said.index("Failed without another attempt") < said.rindex("ExecutionTimeout")
+    assert (
+        said.index("ValueError") < said.index("Failed without another attempt") < said.rindex("ExecutionTimeout")
+    )
     late = running(queue, make_worker(queue=queue), 1, Status.CANCELLING, error=error)
     assert "Asked to stop, because its time is over" in text(body(vera, f"/executions/{late.id}"))
 
