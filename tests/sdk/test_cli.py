@@ -295,6 +295,8 @@ def test_queues_can_be_watched(running_server: Server) -> None:
         (["executions", "--limit", "0"], "a whole number from 1 to 10,000"),
         (["queues", "--watch", "never"], "a number of seconds"),
         (["cancel"], "ID"),
+        (["logs", "nonsense"], "'nonsense' is no id of an execution"),
+        (["resume", "nonsense"], "'nonsense' is no id of an execution"),
     ],
 )
 def test_wrong_calls_are_told_in_a_sentence(

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from .._client import PolosClient
 from .._execution import Execution
 from .._stream import LogLine, read_line
+from .ids import execution_id
 from .lines import LEVELS, at_least, shown_line
 from .pages import SHORT_PATIENCE
 
@@ -23,7 +24,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
         description="Shows the lines that a workflow sent with ctx.log, oldest first. Exit status with --follow: "
         "0 completed, 1 failed or cancelled.",
     )
-    parser.add_argument("id", metavar="EXECUTION", help="its id")
+    parser.add_argument("id", type=execution_id, metavar="EXECUTION", help="its id")
     parser.add_argument("--follow", "-f", action="store_true", help="go on until the execution has ended")
     parser.add_argument("--level", choices=LEVELS, default="debug", help="only those, and what is more serious")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")

@@ -10,6 +10,7 @@ from typing import Any
 from .._client import PolosClient
 from .._errors import RequestRefused
 from .._execution import Execution, Wait
+from .ids import execution_id
 from .pages import SHORT_PATIENCE
 from .payloads import payload
 
@@ -20,7 +21,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
         help="answer an execution that asks",
         description="Answers an execution that is suspended, and it goes on. Without --data: shows what it asks.",
     )
-    parser.add_argument("id", metavar="ID", help="the execution")
+    parser.add_argument("id", type=execution_id, metavar="ID", help="the execution")
     parser.add_argument(
         "key", nargs="?", metavar="KEY", help="of its step; needed when it asks for several answers"
     )
