@@ -238,8 +238,23 @@ def work() -> bool:
             return False
         now = timezone.now()
         act.state, act.began_at, act.worked_at = State.RUNNING, act.began_at or now, now
-        _batch(act)
-        act.save(update_fields=PROGRESS)
+        if _worked(act):
+            act.save(update_fields=PROGRESS)
+        else:
+            BulkAct.objects.filter(id=act.id).update(worked_at=now)
+    return True
+
+
+def _worked(act: BulkAct) -> bool:
+    """Whether the batch is done. One that fails is undone, and its act goes behind the others."""
+    try:
+        with transaction.atomic():
+            _batch(act)
+    except OperationalError:
+        raise
+    except Exception:
+        log.exception("a batch of a bulk act failed; others go first, then it is tried again")
+        return False
     return True
 
 

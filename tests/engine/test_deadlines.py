@@ -296,7 +296,8 @@ async def test_plain_executions_take_the_same_statements_as_ever(engine: Engine,
         return await fly(flight)
 
     def lent() -> Any:
-        flown.append("a connection")
+        if asyncio.current_task() not in engine._tasks:  # what goes on in the background takes some, too
+            flown.append("a connection")
         return lend()
 
     engine.database.fly, engine.database.connection = noted, lent  # type: ignore[method-assign]

@@ -230,6 +230,24 @@ def test_several_take_turns() -> None:
     assert (first.changed, second.changed) == (3, 3)
 
 
+def test_one_that_cannot_go_on_keeps_no_other_from_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_execution(make_queue())
+    broken, sound = ask("priority", priority=5), ask("cancel")
+    real = bulk_acts._batch
+
+    def batch(act: BulkAct) -> None:
+        if act.id == broken.id:
+            raise RuntimeError("one bad row")
+        real(act)
+
+    monkeypatch.setattr(bulk_acts, "_batch", batch)
+    for _ in range(4):
+        bulk_acts.work()
+    sound.refresh_from_db()
+    broken.refresh_from_db()
+    assert (sound.state, broken.state, statuses()) == ("done", "waiting", {"cancelled": 1})
+
+
 def test_queues_that_one_may_not_operate_are_out_of_reach() -> None:
     mine, other = make_queue("billing/eu"), make_queue("mail")
     make_execution(mine)
