@@ -13,7 +13,9 @@ from urllib.parse import SplitResult, urlsplit
 from ._errors import ConfigurationError
 
 DEFAULT_API_URL = "http://127.0.0.1:8080"
-DEFAULT_MAX_CONCURRENT = 100
+# Each claim costs a commit, however many it brings: a worker with room for 200 drains a queue by a third faster
+# than one with room for 100, with room for 300 not any more.
+DEFAULT_MAX_CONCURRENT = 200
 MAX_CONCURRENT = 100_000
 
 

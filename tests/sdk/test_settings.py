@@ -12,7 +12,7 @@ def test_defaults() -> None:
     settings = load_settings()
     assert settings.api_url == "http://127.0.0.1:8080"
     assert settings.api_key is None
-    assert settings.max_concurrent == 100
+    assert settings.max_concurrent == 200
     assert settings.worker_name
 
 

@@ -36,7 +36,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--queues", type=_names, metavar="NAME,NAME", help="only the workflows on these queues")
     parser.add_argument(
-        "--concurrency", type=int, metavar="N", help="executions at once (POLOS_MAX_CONCURRENT, 100)"
+        "--concurrency", type=int, metavar="N", help="executions at once (POLOS_MAX_CONCURRENT, 200)"
     )
     parser.add_argument("--name", help="the same after a restart (POLOS_WORKER_NAME, else host and module)")
     parser.add_argument(
