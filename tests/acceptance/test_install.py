@@ -10,8 +10,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import Server
+
 SDK = Path(__file__).resolve().parents[2] / "sdk"
 ASKS = "import polos, workflows; print(polos.__file__)"
+RUNS = """
+import asyncio, importlib.util, polos
+
+@polos.workflow(id="installed-alone")
+async def double(ctx: polos.Context, number: int) -> int:
+    return await ctx.step.run("double", lambda: 2 * number)
+
+async def main() -> None:
+    async with polos.Polos([double], patience=5) as client:
+        print(await double.run(client, 21, timeout=20))
+
+asyncio.run(main())
+print([name for name in ("django", "queues", "workflows", "polos_web") if importlib.util.find_spec(name)])
+print(polos.__file__)
+"""
 
 
 @pytest.fixture
@@ -22,8 +39,9 @@ def example(tmp_path: Path) -> Path:
     return tmp_path / "sdk" / "examples" / "shared-queues"
 
 
-def run(folder: Path, *command: str) -> str:
-    kept = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+def run(folder: Path, *command: str, **more: str) -> str:
+    """What it prints; `more` is for its environment."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")} | more
     done = subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -47,3 +65,17 @@ def test_pip_installs_the_example_and_the_sdk(example: Path) -> None:
     python = example / "env" / "bin" / "python"
     run(example, str(python), "-m", "pip", "install", "--quiet", "-e", ".")
     assert is_installed_for(python, example)
+
+
+def test_the_wheel_runs_a_workflow_where_nothing_else_is_installed(tmp_path: Path, running_server: Server) -> None:
+    uv = shutil.which("uv")
+    if uv is None:
+        pytest.skip("uv is not installed")
+    python = tmp_path / "env" / "bin" / "python"
+    run(tmp_path, uv, "build", "--quiet", "--wheel", "--out-dir", ".", str(SDK))
+    (wheel,) = tmp_path.glob("*.whl")
+    run(tmp_path, uv, "venv", "--quiet", "--python", sys.executable, "env")
+    run(tmp_path, uv, "pip", "install", "--quiet", "--python", str(python), str(wheel))
+    result, others, place = run(tmp_path, str(python), "-c", RUNS, POLOS_API_URL=running_server.url).splitlines()
+    assert (result, others) == ("42", "[]")
+    assert Path(place).is_relative_to(tmp_path / "env")

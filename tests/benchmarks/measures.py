@@ -16,7 +16,7 @@ from . import watchers
 from .accounting import Figures, cpu, cpu_of, megabytes, profiled
 from .checks import Incorrect, check
 from .cluster import vacuum
-from .contestants import Task
+from .contestants import STEPS_KEPT, Task
 from .scenarios import CHURN_RATE, HOT_LIMIT, HOT_SECONDS, Scenario
 from .stage import Stage, until
 from .tape import Reader, Run
@@ -30,6 +30,7 @@ def drain(stage: Stage) -> Figures:
     task, scenario = stage.task, stage.scenario
     stage.ask("batch")
     vacuum(stage.dsn)
+    kept = _kept_steps(stage)
     with profiled(stage), cpu(stage) as used:
         reader = stage.start_workers()
         stage.until_run(reader, scenario.first or task.jobs)
@@ -38,7 +39,25 @@ def drain(stage: Stage) -> Figures:
     for worker in stage.workers:
         worker.kill()
     check(runs, jobs=task.jobs, limit=task.limit, queues=task.queues, all_of_them=not scenario.first)
-    return _drain_figures(scenario, runs, end) | _claim_figures(claims) | used
+    steps = step_figures(runs, steps=scenario.steps, kept=_kept_steps(stage) - kept)
+    return _drain_figures(scenario, runs, end) | steps | _claim_figures(claims) | used
+
+
+def _kept_steps(stage: Stage) -> int:
+    if not stage.task.steps:
+        return 0
+    with psycopg.connect(stage.dsn) as db:
+        ((count,),) = db.execute(STEPS_KEPT[stage.task.contestant].encode()).fetchall()
+    return int(count)
+
+
+def step_figures(runs: list[Run], *, steps: int, kept: int) -> Figures:
+    """Milliseconds; a job is over after all of its steps. Incorrect unless each of them is kept, once."""
+    if not steps:
+        return {}
+    if kept != steps * len(runs):
+        raise Incorrect(f"{kept} steps are kept of {steps * len(runs)}")
+    return {"step_ms": _quantile([(run.end - run.start) / 1e9 for run in runs], 0.5) / steps}
 
 
 def _drain_figures(scenario: Scenario, runs: list[Run], end: int) -> Figures:

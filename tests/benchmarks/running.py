@@ -47,8 +47,8 @@ class Bench:
     def _task(self, scenario: Scenario, contestant: str, url: str, folder: Path) -> Task:
         return Task(
             contestant=contestant, database_url=url, limit=scenario.limit, job_seconds=scenario.job_seconds,
-            jobs=scenario.jobs_of(contestant, self.scale), queues=scenario.queues, tape=folder / "bench-0",
-            api_key=self._api_key, max_concurrent=scenario.max_concurrent,
+            jobs=scenario.jobs_of(contestant, self.scale), steps=scenario.steps, queues=scenario.queues,
+            tape=folder / "bench-0", api_key=self._api_key, max_concurrent=scenario.max_concurrent,
         )  # fmt: skip
 
     def _start_servers(self, stage: Stage, asgi: str) -> None:

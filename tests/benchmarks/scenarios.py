@@ -8,12 +8,13 @@ from typing import Literal
 from .contestants import CELERY, OURS, PEERS, RAW
 
 Kind = Literal["drain", "latency", "small", "churn", "one", "eight", "batch", "rest", "in flight", "watched"]
-Suite = Literal["drain", "limits", "latency", "enqueue", "scale", "hot", "churn", "rest", "watchers"]
+Suite = Literal["drain", "limits", "latency", "enqueue", "scale", "hot", "churn", "rest", "watchers", "steps"]
 
 # The slow ones get fewer jobs, so that a run takes seconds, not minutes.
 SHARE_OF_JOBS = {"dbos": 0.2, "procrastinate": 0.05, CELERY: 0.2}
 ALL = (OURS, *PEERS)
 WITH_LIMITS = (OURS, "pgqueuer", "dbos")
+WITH_STEPS = (OURS, "dbos")
 
 HOT_LIMIT, HOT_SECONDS = 10, 0.01  # of the hot queue: at most 1,000 jobs a second, so the machine is not full
 SMALL_QUEUES, SMALL_LIMIT = 50, 5
@@ -36,6 +37,7 @@ class Scenario:
     max_concurrent: int | None = None
     beside: int = 0  # jobs that wait on the hot queue
     churn: float = 0.0  # seconds of it before the measurement
+    steps: int = 0  # of each job, with a function that does nothing
     watchers: int = 0  # open pages; `jobs` is then how often something changes
 
     def jobs_of(self, contestant: str, scale: float) -> int:
@@ -117,6 +119,11 @@ SCENARIOS = (
         max_concurrent=10_000,
     ),
     Scenario(name="500 watchers", suite="watchers", kind="watched", jobs=20, watchers=500),
+    Scenario(name="20 steps", suite="steps", kind="drain", jobs=1_000, steps=20, contestants=WITH_STEPS),
+    Scenario(
+        name="20 steps, one job at a time", suite="steps", kind="drain", jobs=100, steps=20, limit=1,
+        contestants=WITH_STEPS,
+    ),
 )  # fmt: skip
 
 _PEER = ("pgqueuer",)
@@ -187,6 +194,11 @@ GOALS = (
         name="a page that never reads, MB", scenario="500 watchers", measure="silent_mb_each", must=5, reach=1,
         at_most=True,
     ),
+    Goal(name="20 steps ÷ dbos", scenario="20 steps", against=("dbos",), must=0, reach=5),
+    Goal(
+        name="ms per step, one job at a time ÷ dbos", scenario="20 steps, one job at a time", measure="step_ms",
+        against=("dbos",), must=0, reach=1, at_most=True,
+    ),
 )  # fmt: skip
 
 # Few, since most of the time goes into starting servers; between them they drain, hold limits and time latencies.
@@ -195,7 +207,18 @@ SMOKE = (
         name="small queues beside a hot one", suite="hot", kind="small", jobs=15, queues=5, limit=SMALL_LIMIT,
         beside=10_000,
     ),
-    Scenario(name="after churn, limit 5", suite="churn", kind="churn", jobs=100, limit=5, churn=0.5),
+    Scenario(name="after churn, limit 5", suite="churn", kind="churn", jobs=100, limit=5, churn=0.5, steps=2),
 )  # fmt: skip
-SUITES: tuple[Suite, ...] = ("drain", "limits", "latency", "enqueue", "scale", "hot", "churn", "rest", "watchers")
+SUITES: tuple[Suite, ...] = (
+    "drain",
+    "limits",
+    "latency",
+    "enqueue",
+    "scale",
+    "hot",
+    "churn",
+    "rest",
+    "watchers",
+    "steps",
+)
 USUAL: tuple[Suite, ...] = ("drain", "limits", "latency", "enqueue")

@@ -49,14 +49,15 @@ class Job:
     def __init__(self, tape: Tape, seconds: float) -> None:
         self._tape, self._seconds = tape, seconds
 
-    async def run(self, number: int) -> None:
-        start = time.monotonic_ns()
+    async def run(self, number: int, since: int = 0) -> None:
+        """`since` is when it began, in nanoseconds: earlier for one that had something to do before."""
+        start = since or time.monotonic_ns()
         if self._seconds:
             await asyncio.sleep(self._seconds)
         self._tape.add(number, start, time.monotonic_ns())
 
-    def run_in_thread(self, number: int) -> None:
-        start = time.monotonic_ns()
+    def run_in_thread(self, number: int, since: int = 0) -> None:
+        start = since or time.monotonic_ns()
         if self._seconds:
             time.sleep(self._seconds)
         self._tape.add(number, start, time.monotonic_ns())

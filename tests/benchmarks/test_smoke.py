@@ -11,6 +11,7 @@ import pytest
 from tests import servers
 
 from .checks import Incorrect, check, most_at_once
+from .measures import step_figures
 from .tape import Run
 
 
@@ -50,6 +51,13 @@ def test_an_exceeded_limit_is_found() -> None:
     check(runs, jobs=3, limit=2)
     with pytest.raises(Incorrect, match="2 jobs at once"):
         check(runs, jobs=3, limit=1)
+
+
+def test_a_step_that_is_not_kept_is_found() -> None:
+    runs = [Run(0, 0, 3_000_000), Run(1, 0, 3_000_000)]
+    assert step_figures(runs, steps=3, kept=6) == {"step_ms": 1.0}
+    with pytest.raises(Incorrect, match="5 steps are kept of 6"):
+        step_figures(runs, steps=3, kept=5)
 
 
 def test_each_queue_has_its_own_limit() -> None:

@@ -21,6 +21,9 @@ PEERS = ("pgqueuer", "dbos", "procrastinate")
 CELERY = "celery"  # a note, not a peer: its store is Redis, which may forget
 WITH = (*PEERS, CELERY)  # their modules are called with_…
 
+# What counts the steps that a store keeps.
+STEPS_KEPT = {OURS: "select count(*) from workflows_step", "dbos": "select count(*) from dbos.operation_outputs"}
+
 IsUnfinished = Callable[[], bool]
 
 
@@ -33,6 +36,7 @@ class Task:
     name: str = "bench"  # of the queue and the workflow; only ours has others
     limit: int | None = None
     job_seconds: float = 0.0
+    steps: int = 0
     jobs: int = 0
     queues: int = 1
     tape: Path = Path()

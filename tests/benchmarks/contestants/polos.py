@@ -24,9 +24,16 @@ async def set_up(task: Task) -> None:
 
 
 async def work(task: Task, job: Job) -> None:
-    async def body(ctx: Context, number: int) -> None:
+    async def plain(ctx: Context, number: int) -> None:
         await job.run(number)
 
+    async def with_steps(ctx: Context, number: int) -> None:
+        began = time.monotonic_ns()
+        for each in range(task.steps):
+            await ctx.step.run(f"step-{each}", _no_op)
+        await job.run(number, began)
+
+    body = with_steps if task.steps else plain
     _record_claims(Tape(task.claims_tape, task.jobs + 10_000))  # each has one job at least
     client = PolosClient(task.api_url, task.api_key)
     await Worker([_workflow(task, body)], client=client, max_concurrent=task.max_concurrent).run()
@@ -73,6 +80,10 @@ class _Client:
             return {}
         name = f"{self._task.name}-{number % self._task.queues}"
         return {"queue_name": name, "queue_concurrency_limit": self._task.limit}
+
+
+async def _no_op() -> None:
+    pass
 
 
 async def _never(ctx: Context, number: int) -> None:
