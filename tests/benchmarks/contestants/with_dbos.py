@@ -1,5 +1,6 @@
-"""DBOS: threads and a poll. Its best: 8 threads and a poll of 0.1 s for many jobs or steps without a limit, 64 threads and
-0.003 s under a limit, 0.01 s for a single job. Async workflows and a limit per worker were no faster."""
+"""DBOS: threads and a poll. Its best: 8 threads and a poll of 0.1 s for steps and for many jobs without a limit,
+64 threads and 0.003 s under a limit, 0.01 s for a single job. Async workflows and a limit per worker were no
+faster."""
 
 from __future__ import annotations
 
