@@ -417,7 +417,9 @@ class Desk:
         stored = [arrival.add(flight) for arrival in arrivals]
         locked = statements.lock(flight, queues) if queues else None
         claims = [
-            statements.claim(flight, [v.taker for v in party.visits], party.queues) if party.queues else None
+            statements.claim(flight, [v.taker for v in party.visits], party.queues, from_floors=self.bloat.is_high)
+            if party.queues
+            else None
             for party in parties
         ]
         answers = await self._database.fly(flight)
@@ -638,7 +640,7 @@ class Desk:
         flight = Flight()
         begun = statements.begin(flight, [visit.taker], lease=self._lease)
         statements.lock_waiting(flight, queue_id, patience=SKIPPED_PATIENCE)
-        number = statements.claim(flight, [visit.taker], [queue_id])
+        number = statements.claim(flight, [visit.taker], [queue_id], from_floors=self.bloat.is_high)
         answers = await self._database.fly(flight)
         if not answers[begun]:  # gone meanwhile: its next exchange or heartbeat learns it
             return

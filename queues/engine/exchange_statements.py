@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from ..requests import Claimed, Finished
 from .arrays import numbers, texts, uuids
+from .bloat import claim_from_floors
 from .board import Member
 from .database import Row
 from .flight import Flight
@@ -100,7 +101,7 @@ def lock_waiting(flight: Flight, queue_id: int, *, patience: float) -> int:
     return flight.add(statement("lock_queue_waiting"), {"queue": queue_id})
 
 
-def claim(flight: Flight, takers: Sequence[Taker], queues: Sequence[int]) -> int:
+def claim(flight: Flight, takers: Sequence[Taker], queues: Sequence[int], *, from_floors: bool) -> int:
     """For workers that serve the same pairs of these queues."""
     served = takers[0].member.pairs
     lasts = list(accumulate(len(served[queue_id]) for queue_id in queues))
@@ -113,7 +114,7 @@ def claim(flight: Flight, takers: Sequence[Taker], queues: Sequence[int]) -> int
         "tokens": uuids(taker.token for taker in takers),
         "capacities": numbers(taker.capacity for taker in takers),
     }
-    return flight.add(statement("claim"), values)
+    return flight.add(claim_from_floors() if from_floors else statement("claim"), values)
 
 
 def claims_that_end(results: Sequence[Finished]) -> dict[str, str]:

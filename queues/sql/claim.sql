@@ -4,9 +4,9 @@
 -- room:   limit − count(running + cancelling), read under the lock. A paused queue has none. This is the one
 --         predicate that decides; gauges and «why is it waiting» use the same columns.
 -- free:   the lowest free slots. The count decides how many start, the numbers only who sits where.
--- candidate: per (queue, workflow) the first rows of the ready index, from its floor on, and what came back to a place
---         under the floor (`raise_floors`); chosen: in the queue's own order; then dealt in turn over the queues,
---         in the order given, up to what the workers can take, and in turn to the workers (`seats`).
+-- candidate: per (queue, workflow) the first rows of the ready index (while dead rows pile up, from its floor on:
+--         `engine/bloat.py`); chosen: in the queue's own order; then dealt in turn over the queues, in the order
+--         given, up to what the workers can take, and in turn to the workers (`seats`).
 -- An earlier claim of a picked row is copied to the holdings. Returns the claims, with the taker's number and how
 -- many were found on their queue, then a row per queue (null id) with its room, and 1 where executions may have
 -- deadlines. Locks: picked execution rows, skipping locked ones; the queues are locked already. Slots, seats and
@@ -61,30 +61,14 @@ candidate as (
         count(*) over (partition by r.queue_id) as found
     from room r
     cross join lateral unnest((%(workflows)s::text[])[r.first:r.last]) as p (workflow)
-    left join lateral (
-        select f.place from queues_floor f where f.queue_id = r.queue_id and f.workflow = p.workflow offset 0
-    ) as f on true
-    cross join lateral (
-        select * from (
-            select x.id, x.place, x.attempt, x.claimed_at, x.worker_id, x.slot, x.released_at, x.outcome, x.error
-            from queues_execution x
-            where x.queue_id = r.queue_id and x.workflow = p.workflow and x.status = 'queued'
-                and x.place >= coalesce(f.place, '-infinity')
-            order by x.place, x.id
-            limit r.room
-            for no key update skip locked
-        ) as line
-        union all
-        select * from (
-            select x.id, x.place, x.attempt, x.claimed_at, x.worker_id, x.slot, x.released_at, x.outcome, x.error
-            from queues_execution x
-            where x.queue_id = r.queue_id and x.workflow = p.workflow and x.status = 'queued'
-                and x.place < f.place and (x.attempt > 0 or x.place < x.enqueued_at or x.due_at is not null)
-            order by x.place, x.id
-            limit r.room
-            for no key update skip locked
-        ) as early
-    ) as e
+    cross join lateral ( -- pick
+        select x.id, x.place, x.attempt, x.claimed_at, x.worker_id, x.slot, x.released_at, x.outcome, x.error
+        from queues_execution x
+        where x.queue_id = r.queue_id and x.workflow = p.workflow and x.status = 'queued'
+        order by x.place, x.id
+        limit r.room
+        for no key update skip locked
+    ) as e -- picked
 ),
 chosen as materialized (
     select c.*, row_number() over (order by c.n, c.first) as k

@@ -191,7 +191,7 @@ def entries_of_a_claim(stage: Stage, db: psycopg.Connection[Any]) -> int:
     """Index entries that a claim of one execution reads, dead or alive."""
     db.execute("set enable_seqscan = off")
     before = entries_read(db)
-    assert len(claim(stage, db, capacity=1)) == 1
+    assert len(claim(stage, db, from_floors, capacity=1)) == 1
     db.commit()
     return entries_read(db) - before
 
@@ -205,6 +205,10 @@ def entries_read(db: psycopg.Connection[Any]) -> int:
     db.commit()
     assert row is not None
     return int(row[0])
+
+
+def from_floors(name: str) -> str:
+    return bloat.claim_from_floors() if name == "claim" else statement(name)
 
 
 @pytest.mark.parametrize("limit", [5, None])

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 import queues
+from queues.engine.bloat import claim_from_floors
 from queues.engine.statements import statement
 
 NAMES = sorted(path.stem for path in (Path(queues.__file__).parent / "sql").glob("*.sql"))
@@ -21,6 +22,17 @@ def test_a_statement_can_be_planned_without_knowing_its_parameters(name: str, ds
     with psycopg.connect(dsn) as db:
         db.execute("select set_config('polos.locked', '', true), set_config('polos.shared', '', true)")
         db.execute(f"explain {text}".encode(), values or None)
+
+
+def test_the_claim_from_floors_is_planned_with_both_of_its_indexes(dsn: str) -> None:
+    text = claim_from_floors()
+    with psycopg.connect(dsn) as db:
+        db.execute("select set_config('polos.locked', '', true), set_config('polos.shared', '', true)")
+        db.execute("set enable_seqscan = off")
+        plan = str(
+            db.execute(f"explain {text}".encode(), dict.fromkeys(re.findall(r"%\((\w+)\)s", text))).fetchall()
+        )
+    assert "execution_ready" in plan and "execution_early" in plan and "queues_floor" in plan
 
 
 def test_no_placeholder_stands_inside_quotes() -> None:
