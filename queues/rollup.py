@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from .engine.database import Connection, Database
-from .engine.duties import LOCK_CLASS
+from .engine.locks import Lock, try_lock
 from .engine.statements import statement
 
-ROLL_UP = 2  # second key of the advisory lock
 SHARD, FIGURES = 32, 1_024  # queues in a row; numbers that each has in it
 
 STEPS = (10, 60, 3_600)  # seconds of a row
@@ -58,8 +57,7 @@ class Figure(enum.IntEnum):
 async def roll_up(database: Database) -> float:
     """Closes what has ended. Returns the seconds until there is more to close."""
     async with database.connection() as conn, conn.transaction():
-        cursor = await conn.execute("select pg_try_advisory_xact_lock(%s::int, %s::int)", (LOCK_CLASS, ROLL_UP))
-        if await cursor.fetchone() != (True,):
+        if not await try_lock(conn, Lock.ROLL_UP):
             return 1.0
         return await _close(conn)
 

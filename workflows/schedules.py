@@ -2,7 +2,7 @@
 write, note it in the trail. What is due is started by `ticking`.
 
 Ticks that fall into a pause are left out, whatever the catch-up policy says; resuming and changing count from now.
-Locks: the schedule's row; for what code declares the advisory lock (7106, 4) before it, so that many workers that
+Locks: the schedule's row; for what code declares the lock of declarations before it, so that many workers that
 declare the same thing at once make one schedule.
 """
 
@@ -17,8 +17,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from msgspec import Raw
 
-from queues.engine.duties import LOCK_CLASS
 from queues.engine.enqueue import HINT, Placed, insertions
+from queues.engine.locks import LOCK_CLASS, TAKE, Lock
 from queues.engine.statements import statement
 from queues.ids import uuid7
 from queues.limits import clean, database_now
@@ -33,7 +33,6 @@ from .models import Schedule, Tick, Workflow
 from .ticking import tick_payload
 from .timing import BadTiming, Timing
 
-DECLARE = 4  # second key of the advisory lock
 MAX_CATCH_UP = 1_000
 MAX_ACTOR, MAX_REASON, MAX_WORD = 150, 500, 40
 
@@ -248,7 +247,7 @@ def _with_a_free_name(spec: Spec) -> Spec:
 
 def _lock_declarations() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("select pg_advisory_xact_lock(%s::int, %s::int)", [LOCK_CLASS, DECLARE])
+        cursor.execute(TAKE, [LOCK_CLASS, Lock.DECLARATIONS.value])
 
 
 # -- one change ------------------------------------------------------------------------------------

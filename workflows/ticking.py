@@ -20,8 +20,8 @@ from msgspec import Raw
 
 from queues.engine.arrays import texts, uuids
 from queues.engine.database import Connection, Database
-from queues.engine.duties import LOCK_CLASS
 from queues.engine.enqueue import HINT, Placed, insertions
+from queues.engine.locks import Lock, try_lock
 from queues.engine.statements import statement
 from queues.ids import derived
 from queues.requests import NewExecution
@@ -29,7 +29,6 @@ from queues.requests import NewExecution
 from .models import Schedule, Tick
 from .timing import BadTiming, Timing
 
-SCHEDULES = 3  # second key of the advisory lock
 MOST = 100  # schedules in one transaction
 MOST_COUNTED = 1_000  # ticks of one schedule that are looked at after an outage
 ON_TIME = dt.timedelta(seconds=60)  # a tick that is late by no more was not missed
@@ -109,8 +108,7 @@ async def tick_schedules(database: Database) -> float:
 
 async def _tick(database: Database) -> tuple[int, float]:
     async with database.connection() as conn, conn.transaction():
-        cursor = await conn.execute("select pg_try_advisory_xact_lock(%s::int, %s::int)", (LOCK_CLASS, SCHEDULES))
-        if await cursor.fetchone() != (True,):
+        if not await try_lock(conn, Lock.SCHEDULES):
             return 0, LOOK
         due = await _due(conn)
         if due:

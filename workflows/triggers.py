@@ -20,14 +20,13 @@ from msgspec.json import encode
 
 from queues.engine.arrays import numbers
 from queues.engine.database import Connection, Database
-from queues.engine.duties import LOCK_CLASS
 from queues.engine.enqueue import HINT, Placed, insertions
 from queues.engine.errors import EngineUnavailable
+from queues.engine.locks import Lock, take_lock, try_lock
 from queues.engine.statements import statement
 from queues.ids import derived
 from queues.requests import NewExecution
 
-DELIVER = 5  # second key of the advisory lock
 MOST = 1_000  # events of one trigger in one transaction
 MOST_BYTES = 1024 * 1024  # of the payloads of one batch: what is over begins the next
 LOOK = 1.0  # seconds
@@ -130,10 +129,9 @@ async def _deliver(database: Database, *, wait: bool) -> bool:
 
 async def _locked(conn: Connection, *, wait: bool) -> bool:
     if wait:
-        await conn.execute("select pg_advisory_xact_lock(%s::int, %s::int)", (LOCK_CLASS, DELIVER))
+        await take_lock(conn, Lock.TRIGGERS)
         return True
-    cursor = await conn.execute("select pg_try_advisory_xact_lock(%s::int, %s::int)", (LOCK_CLASS, DELIVER))
-    return await cursor.fetchone() == (True,)
+    return await try_lock(conn, Lock.TRIGGERS)
 
 
 async def _rows(conn: Connection, name: str, **values: int) -> Sequence[tuple[Any, ...]]:

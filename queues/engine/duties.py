@@ -25,6 +25,7 @@ from django.db import close_old_connections
 from ..limits import end_due
 from .database import Connection, Database, Row
 from .errors import EngineUnavailable
+from .locks import Lock, try_lock
 from .statements import statement
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ MOST_DUE = 1_000
 MOST_PRUNED = 1_000
 PRUNE_SECONDS = 60.0
 FAILED_SECONDS = 5.0  # until what failed is tried again
-LOCK_CLASS = 7106  # advisory locks of the duties
-TICK, DEADLINES = 1, 5  # 2 is for circles of waits, 3 and 4 are for schedules
 FOLLOW_SECONDS = 0.1  # how often one looks whether those have stopped for which others wait
 MOST_OVER = 1_000  # deadlines that one look ends
 
@@ -104,7 +103,7 @@ class Duties:
 
     async def _what_is_due(self, conn: Connection) -> Found | None:
         """None when another server is at it."""
-        if not await _first(conn, TICK):
+        if not await try_lock(conn, Lock.TICK):
             return None
         due = await (await conn.execute(statement("promote_due"), {"most": MOST_DUE})).fetchall()
         waits = await (await conn.execute(statement("waits_due"), {"most": MOST_DUE})).fetchall()
@@ -156,7 +155,7 @@ class Duties:
         ended: list[Row] = []
         stopping: set[UUID] = set()
         async with self._engine.database.connection() as conn, conn.transaction():
-            if not await _first(conn, DEADLINES):
+            if not await try_lock(conn, Lock.DEADLINES):
                 return ended, stopping, False
             for kind in ("queue", "execution"):
                 cursor = await conn.execute(statement("time_out"), {"kind": kind, "most": MOST_OVER})
@@ -211,12 +210,6 @@ class Duties:
             if len(gone) < MOST_PRUNED:
                 return
             await asyncio.sleep(0.05)
-
-
-async def _first(conn: Connection, duty: int) -> bool:
-    """Whether no other server is at this duty, until the end of this transaction."""
-    cursor = await conn.execute("select pg_try_advisory_xact_lock(%s::int, %s::int)", (LOCK_CLASS, duty))
-    return await cursor.fetchone() == (True,)
 
 
 async def _until_due(conn: Connection) -> tuple[float, bool, frozenset[int]]:

@@ -28,11 +28,11 @@ from .cycles import Edge, cycle
 from .database import Connection, Database, Row
 from .errors import EngineUnavailable
 from .flight import Flight
+from .locks import Lock, take_lock
 from .statements import statement
 
 MOST_LOOKED = 1_000  # executions in one look
 MOST_REPAIRED = 2_000
-LOCK_CLASS, CYCLES = 7106, 2  # advisory lock: of two that close a circle at once, one fails
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ class Waits:
 
     async def _fail_if_cycle(self, execution_id: UUID) -> list[Row]:
         async with self._database.connection() as conn, conn.transaction():
-            await conn.execute("select pg_advisory_xact_lock(%s::int, %s::int)", (LOCK_CLASS, CYCLES))
+            await take_lock(conn, Lock.CIRCLES)
             cursor = await conn.execute(statement("wait_graph"), {"id": execution_id})
             path = cycle(execution_id, [Edge(*row) for row in await cursor.fetchall()])
             if not path:
