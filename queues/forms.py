@@ -29,14 +29,19 @@ LASTS = (
 )
 
 
+def given_reason() -> forms.CharField:
+    """Of an act that must say why."""
+    return forms.CharField(
+        max_length=500, error_messages={"required": "Say why, in a few words: the others read it in the trail."}
+    )
+
+
 class _Timed(forms.Form):
     """A change with a reason, an optional end, and the version of the queue that the person saw."""
 
     end: dt.datetime | None = None  # what `ends` says
 
-    reason = forms.CharField(
-        max_length=500, error_messages={"required": "Say why, in a few words: the others read it in the trail."}
-    )
+    reason = given_reason()
     lasts = forms.ChoiceField(choices=LASTS, required=False)
     ends = forms.CharField(max_length=60, required=False)  # as a person writes it; counts instead of `lasts`
     zone = forms.CharField(max_length=60, required=False)  # in which it is meant
@@ -114,9 +119,7 @@ class PurgeForm(forms.Form):
 
     confirm = forms.CharField(max_length=200, required=False)
     scheduled = forms.BooleanField(required=False)
-    reason = forms.CharField(
-        max_length=500, error_messages={"required": "Say why, in a few words: the others read it in the trail."}
-    )
+    reason = given_reason()
     at = MomentField()
     act = forms.UUIDField()
     expected_version = forms.IntegerField(min_value=0, required=False)
@@ -132,10 +135,8 @@ class PurgeForm(forms.Form):
         return typed
 
 
-class DrainForm(forms.Form):
-    reason = forms.CharField(
-        max_length=500, error_messages={"required": "Say why, in a few words: the others read it in the trail."}
-    )
+class ReasonForm(forms.Form):
+    reason = given_reason()
     expected_version = forms.IntegerField(min_value=0, required=False)
 
 
@@ -194,9 +195,7 @@ class PriorityForm(forms.Form):
 class BulkForm(PriorityForm):
     """What a dialog about many executions sends back: what it counted, and when."""
 
-    reason = forms.CharField(
-        max_length=500, error_messages={"required": "Say why, in a few words: the others read it in the trail."}
-    )
+    reason = given_reason()
     act = forms.UUIDField(required=False)
     at = MomentField()
     counted = forms.IntegerField(min_value=0, max_value=2**31 - 1, required=False)

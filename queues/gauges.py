@@ -142,10 +142,6 @@ def snapshot() -> list[Gauge]:
     return survey(_shared or Memory(span=BUCKETS)).gauges
 
 
-def of_queue(name: str) -> Gauge | None:
-    return next((gauge for gauge in snapshot() if gauge.name == name), None)
-
-
 def survey_for(sight: Sight) -> Survey:
     """One look at what somebody sees, on Django's connection."""
     if sight.everywhere:

@@ -361,10 +361,6 @@ def _check_until(until: dt.datetime | None, now: dt.datetime) -> None:
         raise BadLimit("The end is in the past: choose a later one, or none.")
 
 
-# What the trail has about a queue and its version does not count.
-OF_OTHER_THINGS = (Change.Kind.SCHEDULE, Change.Kind.ANSWER, *Change.OF_EXECUTIONS)
-
-
 def check_version(row: Queue, expected: int | None) -> None:
     if expected is None or expected == row.version:
         return

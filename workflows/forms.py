@@ -84,18 +84,6 @@ class ScheduleForm(forms.Form):
         self.add_error(field if field in self.fields else None, sentence)
 
 
-class PauseForm(forms.Form):
-    reason = forms.CharField(
-        max_length=500, error_messages={"required": "Say why, in a few words: the others read it in the trail."}
-    )
-    expected_version = forms.IntegerField(min_value=0, required=False)
-
-
-class ResumeForm(forms.Form):
-    reason = forms.CharField(max_length=500, required=False)
-    expected_version = forms.IntegerField(min_value=0, required=False)
-
-
 def initial(row: Schedule) -> dict[str, Any]:
     """What the form shows of a schedule that exists."""
     kind = "cron" if row.cron else "every" if row.every is not None else "at"

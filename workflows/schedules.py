@@ -17,8 +17,9 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from msgspec import Raw
 
-from queues.engine.enqueue import HINT, Placed, insertions
+from queues.engine.enqueue import Placed, insertions
 from queues.engine.locks import LOCK_CLASS, TAKE, Lock
+from queues.engine.operate import tell
 from queues.engine.statements import statement
 from queues.ids import uuid7
 from queues.limits import clean, database_now
@@ -442,4 +443,4 @@ def _enqueue(placed: Placed) -> None:
     with connection.cursor() as cursor:
         for name, values in insertions([placed]):
             cursor.execute(statement(name), values)
-        cursor.execute(HINT, [placed.queue_id])
+    tell([f"limits:{placed.queue_id}"])

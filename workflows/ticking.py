@@ -20,7 +20,7 @@ from msgspec import Raw
 
 from queues.engine.arrays import texts, uuids
 from queues.engine.database import Connection, Database
-from queues.engine.enqueue import HINT, Placed, insertions
+from queues.engine.enqueue import Placed, start
 from queues.engine.locks import Lock, try_lock
 from queues.engine.statements import statement
 from queues.ids import derived
@@ -257,13 +257,10 @@ async def _write(conn: Connection, work: _Work) -> None:
         if row is not None:
             hints.add(row[1])
     if work.placed:
-        for name, values in insertions(work.placed):
-            await conn.execute(statement(name), values)
+        await start(conn, work.placed)
     await _note(conn, work)
-    for queue_id in sorted({placed.queue_id for placed in work.placed}):
-        await conn.execute(HINT, (queue_id,))
     for hint in sorted(hints):
-        await conn.execute("select pg_notify('polos_wake', %s::text)", (hint,))
+        await conn.execute(statement("tell"), {"payload": hint})
 
 
 async def _note(conn: Connection, work: _Work) -> None:

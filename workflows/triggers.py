@@ -20,7 +20,7 @@ from msgspec.json import encode
 
 from queues.engine.arrays import numbers
 from queues.engine.database import Connection, Database
-from queues.engine.enqueue import HINT, Placed, insertions
+from queues.engine.enqueue import Placed, start
 from queues.engine.errors import EngineUnavailable
 from queues.engine.locks import Lock, take_lock, try_lock
 from queues.engine.statements import statement
@@ -141,11 +141,8 @@ async def _rows(conn: Connection, name: str, **values: int) -> Sequence[tuple[An
 async def _store(conn: Connection, placed: list[Placed], taken: list[int]) -> None:
     if not placed:
         return
-    for name, values in insertions(placed):
-        await conn.execute(statement(name), values)
+    await start(conn, placed)
     await conn.execute(statement("take_arrivals", "workflows"), {"ids": numbers(taken)})
-    for queue_id in sorted({each.queue_id for each in placed}):
-        await conn.execute(HINT, (queue_id,))
 
 
 # -- what they start ---------------------------------------------------------------------------------

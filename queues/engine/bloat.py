@@ -72,7 +72,7 @@ class Bloat:
         """Those of the queues to renew before the transaction that is about to claim on them."""
         if not self.is_high:
             return []
-        return [queue_id for queue_id in queues if self._claims[queue_id] >= CLAIMS]
+        return [queue_id for queue_id in dict.fromkeys(queues) if self._claims[queue_id] >= CLAIMS]
 
     def renewed(self, queues: Iterable[int]) -> None:
         for queue_id in queues:

@@ -255,7 +255,7 @@ class Engine:
             )
             workers = {row[0] for row in await cursor.fetchall()}
             for worker_id in workers:
-                await conn.execute("select pg_notify('polos_wake', %s)", (f"pairs:{worker_id}",))
+                await conn.execute(statement("tell"), {"payload": f"pairs:{worker_id}"})
         for worker_id in workers:
             self._reload(worker_id)
 
@@ -316,7 +316,7 @@ class Engine:
         """These have something that is to be cancelled: wherever they wait, they learn it at once."""
         for worker_id in workers:
             async with self.database.connection() as conn:
-                await conn.execute("select pg_notify('polos_wake', %s)", (f"cancel:{worker_id}",))
+                await conn.execute(statement("tell"), {"payload": f"cancel:{worker_id}"})
 
     def _changed(self, queue_ids: set[int]) -> None:
         self.wakes.tell_others(queue_ids)

@@ -128,7 +128,7 @@ class Placed(NamedTuple):
 
 def insertions(items: Sequence[Placed]) -> list[tuple[str, dict[str, str]]]:
     """Statements and their values, for those who start executions in a transaction of their own: together with
-    what they note about it. Ids that are there already are left alone. `HINT` wakes the workers."""
+    what they note about it. Ids that are there already are left alone. `tell` wakes the workers."""
     requests = [item.request for item in items]
     ids = [request.id or uuid7() for request in requests]
     batch = _Batch(requests, ids, [_placed(item) for item in items])
@@ -143,8 +143,13 @@ def insertions(items: Sequence[Placed]) -> list[tuple[str, dict[str, str]]]:
     return statements
 
 
-# Its placeholder is a queue's id. For what is rare: commits with a NOTIFY come one after the other.
-HINT = "select pg_notify('polos_wake', 'limits:' || %s::text)"
+async def start(conn: Connection, items: Sequence[Placed]) -> None:
+    """Starts executions in the caller's transaction; workers are woken by its commit. For what is rare: commits
+    with a NOTIFY come one after the other."""
+    for name, values in insertions(items):
+        await conn.execute(statement(name), values)
+    for queue_id in sorted({item.queue_id for item in items}):
+        await conn.execute(statement("tell"), {"payload": f"limits:{queue_id}"})
 
 
 def _placed(item: Placed) -> _Kind:

@@ -350,7 +350,7 @@ class Desk:
         results = [result for visit in handing_in for result in visit.request.results]
         parties = self._parties(claiming, _may_be_freed(handing_in))
         parents = _parents(handing_in)
-        if due := self.bloat.due({queue_id for party in parties for queue_id in party.queues}):
+        if due := self.bloat.due(queue_id for party in parties for queue_id in party.queues):
             await self._database.again(lambda: self._renew(due))
             self.bloat.renewed(due)
         outcome = await self._database.again(lambda: self._run(claiming, results, parties, arrivals, parents))

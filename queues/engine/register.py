@@ -118,7 +118,7 @@ class Registrar:
                     "actor": f"worker {request.name}"[:200], "reason": f"declared in code: {place}"[:500],
                 },
             )  # fmt: skip
-            await conn.execute("select pg_notify('polos_wake', %s)", (f"limits:{queue_id}",))
+            await conn.execute(statement("tell"), {"payload": f"limits:{queue_id}"})
 
     async def _registered(self, request: Register, member: Member, new: set[str]) -> Registered:
         ids = set(member.pairs) | {self._enqueuer.id_of(queue.name) for queue in request.queues}

@@ -10,8 +10,7 @@ from django.db import DatabaseError, connection, transaction
 
 from .arrays import uuids
 from .statements import statement
-
-MOST_LOOKED = 1_000  # executions in one look
+from .waits import MOST_LOOKED
 
 log = logging.getLogger(__name__)
 

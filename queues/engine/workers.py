@@ -17,6 +17,7 @@ from ..limits import database_now
 from ..models import FINAL, Change, Execution, Worker
 from .arrays import uuids
 from .errors import ExecutionNotFound, NotPossible
+from .operate import tell
 from .statements import statement
 from .waking import wake_after
 
@@ -87,7 +88,7 @@ def release_slot(
         if row is None:
             raise NotPossible(OTHER_CLAIM)
         _note_release(execution, execution.worker_id, actor, through)
-        cursor.execute("select pg_notify('polos_wake', %s)", (f"limits:{execution.queue_id}",))
+        tell([f"limits:{execution.queue_id}"])
     if row[2] in FINAL:
         wake_after([execution_id])
     return str(row[2])

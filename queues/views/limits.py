@@ -13,9 +13,9 @@ from queues import limits, words
 from queues.access import Action, needs
 from queues.forms import (
     LASTS,
-    DrainForm,
     LimitForm,
     PauseForm,
+    ReasonForm,
     ResumeForm,
     consequence_of_accepting,
     consequence_of_drain,
@@ -78,7 +78,7 @@ def drain(request: HttpRequest, name: str) -> HttpResponse:
     queue = get_queue(name)
     if request.method != "POST":
         return _drain_page(request, queue, None)
-    form = ResumeForm(request.POST) if "accept" in request.POST else DrainForm(request.POST)
+    form = ResumeForm(request.POST) if "accept" in request.POST else ReasonForm(request.POST)
     if not form.is_valid():
         return _drain_page(request, queue, form, "invalid")
     verb = limits.accept if "accept" in request.POST else limits.drain

@@ -14,7 +14,7 @@ from queues import reads
 from queues.access import Action, needs, sight
 from queues.engine.errors import NotPossible
 from queues.engine.workers import drain_worker, keep_worker
-from queues.forms import DrainForm, ResumeForm
+from queues.forms import ReasonForm, ResumeForm
 from queues.models import Change
 from queues.reads import WorkerRow
 
@@ -58,7 +58,7 @@ def drain(request: HttpRequest, id: UUID) -> HttpResponse:
         raise PermissionDenied(f"To {Action.WORKER} you need to be allowed to on every queue that it serves.")
     if request.method != "POST":
         return _drain_page(request, row)
-    form = ResumeForm(request.POST) if "keep" in request.POST else DrainForm(request.POST)
+    form = ResumeForm(request.POST) if "keep" in request.POST else ReasonForm(request.POST)
     if not form.is_valid():
         return _drain_page(request, row, form, status=422)
     verb = keep_worker if "keep" in request.POST else drain_worker
@@ -78,7 +78,7 @@ def _found(request: HttpRequest, id: UUID) -> WorkerRow:
 
 
 def _drain_page(
-    request: HttpRequest, row: WorkerRow, form: DrainForm | ResumeForm | None = None, status: int = 200
+    request: HttpRequest, row: WorkerRow, form: ReasonForm | ResumeForm | None = None, status: int = 200
 ) -> HttpResponse:
     context = {
         "row": row,

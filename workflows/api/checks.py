@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar
-from uuid import UUID
 
 import msgspec
 from msgspec import Raw, Struct
 
 from queues.names import name_problem
-from queues.problems import Invalid, NotFound, Problem, TooLarge
+from queues.problems import Invalid, Problem, TooLarge
 from queues.rawjson import MAX_PAYLOAD_BYTES, MAX_RESULT_BYTES, all_fine, problem
 from queues.requests import (
     Deduplication,
@@ -72,13 +71,6 @@ def storable_error(error: ErrorInfo | None) -> ErrorInfo | None:
             for name, text in msgspec.structs.asdict(error).items()
         }
     )
-
-
-def parsed_uuid(text: str, what: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise NotFound(f"There is no {what} {text[:100]!r}.") from None
 
 
 def raw_problem(raw: Raw, what: str, max_bytes: int) -> Problem | None:

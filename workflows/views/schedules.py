@@ -12,11 +12,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from queues.access import Action, needs, sight
+from queues.forms import ReasonForm, ResumeForm
 from queues.models import Change, Queue
 from queues.problems import Conflicting, Invalid, NotFound, Problem
 from queues.views.replies import actor, done, is_htmx, refused
 from workflows import listing, schedules
-from workflows.forms import UNITS, PauseForm, ResumeForm, ScheduleForm, initial, zones
+from workflows.forms import UNITS, ScheduleForm, initial, zones
 from workflows.models import Schedule
 from workflows.schedules import Act, Spec, StaleSchedule, timing_of
 from workflows.timing import BadTiming, Timing, upcoming
@@ -118,7 +119,7 @@ def pause(request: HttpRequest, id: UUID) -> HttpResponse:
     if request.method != "POST":
         return _pause_page(request, row, None)
     resuming = "resume" in request.POST
-    form = ResumeForm(request.POST) if resuming else PauseForm(request.POST)
+    form = ResumeForm(request.POST) if resuming else ReasonForm(request.POST)
     if not form.is_valid():
         return _pause_page(request, row, form, "invalid")
     said, verb = form.cleaned_data, schedules.resume if resuming else schedules.pause
