@@ -90,7 +90,7 @@ def stage(people: dict[str, User]) -> Iterator[dict[str, str]]:
     team = Group.objects.create(name="payments")
     yield {
         "executions": str(failed.id), "schedules": str(make_schedule(queue).id), "people": str(people["vera"].pk),
-        "teams": str(team.pk), "bulk": str(act.id),
+        "teams": str(team.pk), "bulk": str(act.id), "workers": str(worker.id),
     }  # fmt: skip
     team.delete()  # groups are not emptied
 
@@ -120,6 +120,8 @@ def checked(page: Page, address: str) -> list[str]:
     page.emulate_media(color_scheme="light")
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     found += findings(page, f"{address} on a phone")
+    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+        found.append(f"{address} is wider than a phone")
     page.set_viewport_size(DESK)  # type: ignore[arg-type]
     return found
 
