@@ -105,6 +105,22 @@ def test_a_favourite_is_kept_with_one_click(open_page: OpenPage, people: dict[st
     assert page.evaluate("window.stayed")
 
 
+def test_what_was_just_swapped_in_answers_at_once(open_page: OpenPage) -> None:
+    make_queue("mail")
+    page = open_page(as_="vera")
+    page.evaluate("window.stayed = true")
+    # Pressed again in the moment in which the fresh button appears, sooner than any hand.
+    page.evaluate("""() => new MutationObserver((_, observer) => {
+        const star = document.querySelector("[aria-label='Favourite mail'][aria-pressed=true]");
+        if (star) { observer.disconnect(); star.click(); }
+    }).observe(document.body, { childList: true, subtree: true, attributes: true })""")
+    star = page.get_by_role("button", name="Favourite mail")
+    star.click()
+    expect(page.locator("#count-favourites")).to_have_text("0")
+    expect(star).to_have_attribute("aria-pressed", "false")
+    assert page.evaluate("window.stayed")
+
+
 def test_groups_unfold_in_place_and_stay_so_in_the_address(open_page: OpenPage) -> None:
     for name in ("billing/eu", "billing/us", "mail"):
         make_queue(name)
