@@ -6,6 +6,7 @@ import datetime as dt
 import time
 from asyncio import _get_running_loop
 
+from ._cancelled import Cancelled
 from ._client import PolosClient
 from ._clock import CLOCK, Clock
 from ._errors import StepError
@@ -110,6 +111,11 @@ class Context:
         """True once it shall stop: somebody cancelled it, or its time is over. Async functions are cancelled; a
         sync one has to look here."""
         return self._run.ending is not None or self._run.is_late
+
+    @property
+    def cancelled(self) -> Cancelled:
+        """The same as an event, to wait for: `ctx.cancelled.wait(5)` instead of `time.sleep(5)`."""
+        return Cancelled(self._run)
 
     @property
     def log(self) -> Log:

@@ -25,12 +25,13 @@ Listing = Callable[[], Awaitable[list[dict[str, Any]] | None]]
 class Replay:
     """What earlier attempts of one execution stored, and what this one has asked for."""
 
-    __slots__ = ("_checked", "_is_past", "asked", "over", "stored", "unused")
+    __slots__ = ("_checked", "_is_past", "asked", "changed", "over", "stored", "unused")
 
     def __init__(self, stored: dict[str, Any], over: dict[str, Any] | None = None) -> None:
         self.stored = stored
         self.over = over or {}  # waits that are over and not stored yet: what the server says of them
         self.asked: dict[str, Place] = {}
+        self.changed: StepsChanged | None = None  # from then on there is no other step
         self.unused = {*stored, *self.over}
         self._checked = False
         self._is_past = False  # it has asked for something new
@@ -42,6 +43,8 @@ class Replay:
 
     def ask(self, key: str, place: Place, execution_id: str) -> bool:
         """Notes that the code asks for a step. Whether it is stored."""
+        if self.changed is not None:
+            raise StepsChanged(f"{self.changed}. Nothing else is done in this attempt")
         if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY:
             raise StepError(f"A step's key is a text of 1 to {MAX_KEY} characters, not {key!r:.250}")
         if key in self.asked:

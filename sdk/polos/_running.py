@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 import traceback
+from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -44,8 +45,8 @@ class Run:
     """A claim and the task that works on it. `ending` says why it is being stopped, if it is."""
 
     __slots__ = (
-        "attempt_was_read", "begun", "busy", "claim", "deadline", "ending", "id", "is_async", "looks", "parked",
-        "policy", "progress", "replay", "report", "still_since", "task", "token", "waits",
+        "attempt_was_read", "begun", "busy", "claim", "deadline", "ending", "id", "is_async", "looks", "on_stop",
+        "parked", "policy", "progress", "replay", "report", "still_since", "task", "token", "waits",
     )  # fmt: skip
 
     def __init__(self, claim: dict[str, Any], token: str, *, is_async: bool) -> None:
@@ -55,6 +56,7 @@ class Run:
         self.is_async = is_async
         self.begun = False
         self.ending: Ending | None = None
+        self.on_stop: list[Callable[[], None]] = []  # who waits for it to be stopped
         self.task: asyncio.Task[None] | None = None
         self.policy = _retrying.DEFAULT
         self.deadline: float | None = None  # of this attempt, on the monotonic clock
@@ -91,6 +93,8 @@ class Run:
             return
         first = self.ending is None
         self.ending = ending
+        for tell in [*self.on_stop]:  # others may leave meanwhile, in threads of theirs
+            tell()
         # A task that is cancelled before it begins never runs at all, not even its clean-up: it looks by itself.
         if first and self.begun and self.is_async and self.task is not None:
             self.task.cancel()
@@ -117,6 +121,8 @@ current: ContextVar[Run | None] = ContextVar("polos_execution", default=None)
 
 
 def completed(run: Run, result: str) -> Done:
+    if run.replay is not None and run.replay.changed is not None:
+        return failed(run, run.replay.changed)  # the code caught it, and went on as if nothing were wrong
     if run.claim.get("steps") or run.claim.get("waits"):
         _tell_unused(run)
     if result == "null":

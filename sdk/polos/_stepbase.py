@@ -37,6 +37,10 @@ class StepBase:
         run.busy += 1
         try:
             return await work
+        except StepsChanged as error:
+            # Code that catches errors, to undo what it did for example, is not to do that because of this one.
+            self._replay.changed = self._replay.changed or error
+            raise
         finally:
             run.busy -= 1
             if run.parked and not run.busy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -73,6 +74,26 @@ async def test_a_renamed_step_is_not_done_again(server: FakeServer, calls: Calls
         in (error["message"])
     )
     assert calls == ["reserve", "charge"]
+
+
+async def test_code_that_catches_every_error_does_not_compensate_because_of_a_renamed_step(
+    server: FakeServer, calls: Calls
+) -> None:
+    async def old(ctx: Context) -> None:
+        await ctx.step.run("charge", calls, "charge")
+
+    async def new(ctx: Context) -> str:
+        try:
+            await ctx.step.run("charge-card", calls, "charge again")
+        except Exception:
+            with suppress(Exception):
+                await ctx.step.run("refund", calls, "refund")
+        return "refunded"
+
+    execution = await deployed(server, old, new)
+    assert execution["status"] == "failed"
+    assert "The step 'charge-card' at " in execution["error"]["message"]
+    assert calls == ["charge"]
 
 
 async def test_so_it_is_after_a_crash_and_for_all_kinds_of_steps(server: FakeServer, calls: Calls) -> None:

@@ -484,3 +484,22 @@ async def test_on_a_real_server_a_wait_leaves_no_line_out_and_repeats_none(runni
 def _only(server: FakeServer) -> dict[str, Any]:
     (execution,) = server.executions.values()
     return execution
+
+
+# -- traces -------------------------------------------------------------------------------------------
+
+
+async def test_a_trace_is_a_line_with_its_seconds_and_attributes(server: FakeServer) -> None:
+    async def body(ctx: Context) -> None:
+        with ctx.step.trace("load", {"table": "orders"}) as span:
+            await ctx.step.run("read", lambda: 3)
+            span.set_attribute("rows", 3)
+        with pytest.raises(KeyError), ctx.step.trace("load"):
+            raise KeyError("orders")
+
+    lines = [line for _, line in (await told(server, body))["_lines"]]
+    assert [(line["level"], line["text"]) for line in lines] == [
+        ("debug", "load"), ("warning", "load failed: KeyError: 'orders'"),
+    ]  # fmt: skip
+    assert 0 < lines[0]["fields"].pop("seconds") < 5
+    assert lines[0]["fields"] == {"table": "orders", "rows": 3}

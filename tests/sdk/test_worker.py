@@ -556,6 +556,59 @@ async def test_one_that_finishes_first_is_completed(server: FakeServer) -> None:
     assert execution["result"] == "done all the same"
 
 
+async def test_a_thread_can_wait_for_its_cancellation(server: FakeServer) -> None:
+    begun, told = threading.Event(), []
+
+    @workflow(id="patient")
+    def patient(ctx: Context) -> None:
+        told.append(ctx.cancelled.wait(0.01))
+        begun.set()
+        told.append(ctx.cancelled.wait(30))
+        told.append(ctx.cancelled.is_set())
+        raise InterruptedError
+
+    async with working(patient):
+        execution = await server.add("patient")
+        await server.until(begun.is_set)
+        await server.ask_cancel(execution["id"])
+        await server.until(lambda: execution["status"] == "cancelled")
+    assert told == [False, True, True]
+
+
+async def test_a_task_can_wait_for_the_cancellation_of_its_workflow(server: FakeServer) -> None:
+    begun, told = asyncio.Event(), asyncio.Event()
+
+    async def end_it(ctx: Context) -> None:
+        assert not await ctx.cancelled.wait(0.01)
+        begun.set()
+        assert await ctx.cancelled.wait()
+        told.set()
+
+    @workflow(id="tidy")
+    async def tidy(ctx: Context) -> None:
+        _ = asyncio.create_task(end_it(ctx))  # noqa: RUF006 - the workflow waits beside it
+        await asyncio.sleep(60)
+
+    async with working(tidy):
+        execution = await server.add("tidy")
+        await begun.wait()
+        await server.ask_cancel(execution["id"])
+        await asyncio.wait_for(told.wait(), 5)
+        await server.until(lambda: execution["status"] == "cancelled")
+
+
+async def test_a_thread_that_waits_so_is_woken_by_its_timeout(server: FakeServer) -> None:
+    @workflow(id="late", timeout=0.1)
+    def late(ctx: Context) -> None:
+        assert ctx.cancelled.wait()
+        raise InterruptedError
+
+    async with working(late):
+        execution = await server.add("late")
+        await server.until(lambda: execution["status"] == "failed")
+    assert execution["error"]["type"] == "AttemptTimeout"
+
+
 async def test_a_thread_is_told_when_it_has_really_ended(server: FakeServer) -> None:
     begun, go = threading.Event(), threading.Event()
 
