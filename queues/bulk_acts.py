@@ -18,16 +18,15 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.db import OperationalError, close_old_connections, transaction
+from django.db import OperationalError, close_old_connections, connection, transaction
 from django.db.models import F
-from django.utils import timezone
 
 from . import words
 from .access import EVERYWHERE, Sight
 from .engine import operate
 from .engine.database import Database
 from .engine.errors import ExecutionNotFound, NotPossible
-from .limits import clean
+from .limits import clean, database_now
 from .models import BulkAct, BulkLeft, Change, Deduplication, Status
 from .search import line as lines
 from .search.finding import find
@@ -147,7 +146,7 @@ def ask(
             "verb": asked.verb, "priority": asked.priority, "search": asked.search, "patterns": asked.patterns,
             "of_chosen": asked.chosen is not None,
             "chosen": sorted(asked.chosen, reverse=True) if asked.chosen is not None else None,
-            "counted": counted.number, "counted_all": counted.all, "asked_at": min(at, timezone.now()),
+            "counted": counted.number, "counted_all": counted.all, "asked_at": min(at, database_now()),
             "actor": clean(actor, 150), "through": through, "reason": clean(reason, 500),
         },
     )  # fmt: skip
@@ -195,7 +194,7 @@ def _check(asked: Asked) -> None:
     if asked.chosen is not None and not 0 < len(asked.chosen) <= MOST_CHOSEN:
         raise BadAct(f"One act is about 1 to {MOST_CHOSEN:,} chosen executions, or about a search.")
     try:
-        lines.parse(asked.search, timezone.now())
+        lines.parse(asked.search, database_now())
     except lines.BadSearch as bad:
         raise BadAct(str(bad)) from None
 
@@ -217,9 +216,8 @@ def _work() -> float:
             _prune(began)
         # Two thirds of the time at most: a bulk act is never why others wait.
         return (time.monotonic() - began) / 2 if worked else IDLE
-    except OperationalError as error:
-        # A deadlock with somebody who locks several keys of deduplication, or an outage: the batch did not happen.
-        log.warning("a batch of a bulk act is done again: %s", str(error).partition("\n")[0])
+    except OperationalError as error:  # an outage: nothing happened
+        log.warning("bulk acts wait for the database: %s", _first_line(error))
         return IDLE
     finally:
         close_old_connections()
@@ -236,7 +234,7 @@ def work() -> bool:
         )
         if act is None:
             return False
-        now = timezone.now()
+        now = database_now()
         act.state, act.began_at, act.worked_at = State.RUNNING, act.began_at or now, now
         if _worked(act):
             act.save(update_fields=PROGRESS)
@@ -250,12 +248,20 @@ def _worked(act: BulkAct) -> bool:
     try:
         with transaction.atomic():
             _batch(act)
-    except OperationalError:
-        raise
+    except OperationalError as error:
+        if connection.needs_rollback or connection.closed_in_transaction:  # an outage
+            raise
+        # Somebody holds one of them for long, or a deadlock.
+        log.warning("a batch of a bulk act is done later, after those of others: %s", _first_line(error))
+        return False
     except Exception:
         log.exception("a batch of a bulk act failed; others go first, then it is tried again")
         return False
     return True
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _batch(act: BulkAct) -> None:
@@ -295,18 +301,24 @@ def _act(act: BulkAct, ids: Sequence[UUID]) -> None:
 
 def _locked(act: BulkAct, ids: Sequence[UUID], whys: dict[UUID, str]) -> Iterator[operate.Locked]:
     """Each of them, locked; in `whys` goes why one is not."""
-    keyed = set()
-    if act.verb == Verb.RETRY:
-        keyed = set(Deduplication.objects.filter(execution_id__in=ids).values_list("execution_id", flat=True))
-    for id in sorted(keyed):  # one by one: of two with the same key only one can be retried
+    keyed = _keyed(ids) if act.verb == Verb.RETRY else []
+    for id in keyed:  # one by one: of two with the same key only one can be retried
         try:
             operate.take_key_back(id)
             yield operate.lock(id)
         except (NotPossible, ExecutionNotFound) as no:
             whys[id] = str(no)
-    rows = operate.lock_all(set(ids) - keyed)
-    whys |= {id: str(ExecutionNotFound(id)) for id in set(ids) - keyed - {row.id for row in rows}}
+    rows = operate.lock_all(set(ids).difference(keyed))
+    whys |= {id: str(ExecutionNotFound(id)) for id in set(ids).difference(keyed) - {row.id for row in rows}}
     yield from rows
+
+
+def _keyed(ids: Sequence[UUID]) -> list[UUID]:
+    """Those with a deduplication key, in the order in which enqueues lock keys."""
+    found = Deduplication.objects.filter(execution_id__in=ids).order_by(
+        "queue_id", "workflow", "key", "execution_id"
+    )
+    return list(found.values_list("execution_id", flat=True))
 
 
 def _one(act: BulkAct, row: operate.Locked) -> operate.Done:
@@ -321,7 +333,7 @@ def _one(act: BulkAct, row: operate.Locked) -> operate.Done:
 
 def _end(act: BulkAct, state: BulkAct.State) -> None:
     """With a line in the trail of each queue on which something changed; one for all when they are many."""
-    act.state, act.ended_at = state, timezone.now()
+    act.state, act.ended_at = state, database_now()
     if len(act.by_queue) > MOST_LINES:
         queues = words.counted(len(act.by_queue), "queue")
         made = [_line(act, None, f"{words.counted(act.changed, 'execution')} on {queues}")]
@@ -333,7 +345,7 @@ def _end(act: BulkAct, state: BulkAct.State) -> None:
 def _line(act: BulkAct, queue_id: int | None, after: str) -> Change:
     which = "" if act.of_chosen else f"all that match {act.search or 'everything'}"
     return Change(
-        queue_id=queue_id, at=act.ended_at or timezone.now(), kind=KINDS[Verb(act.verb)], subject=str(act.id),
+        queue_id=queue_id, at=act.ended_at or database_now(), kind=KINDS[Verb(act.verb)], subject=str(act.id),
         before="", after=after[:40], actor=act.actor, through=act.through, reason=act.reason or which[:500],
     )  # fmt: skip
 
@@ -368,4 +380,4 @@ def _prune(now: float) -> None:
     global _prune_from
     if now >= _prune_from:
         _prune_from = now + PRUNE_SECONDS
-        BulkAct.objects.filter(ended_at__lt=timezone.now() - KEPT).delete()
+        BulkAct.objects.filter(ended_at__lt=database_now() - KEPT).delete()

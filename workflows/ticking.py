@@ -250,14 +250,16 @@ def tick_id(schedule_id: UUID, at: dt.datetime) -> UUID:
 
 
 async def _write(conn: Connection, work: _Work) -> None:
+    # What starts comes first: it may lock its queue (`mark_timed`), and whoever has locked a queue may wait for an
+    # execution that is cancelled here (`renew_slots`).
+    if work.placed:
+        await start(conn, work.placed)
     hints = set()
     for execution_id, name in sorted(work.cancelled):
         by = {"id": execution_id, "by": f"{name} (schedule)"[:200]}
         row = await (await conn.execute(statement("cancel"), by)).fetchone()
         if row is not None:
             hints.add(row[1])
-    if work.placed:
-        await start(conn, work.placed)
     await _note(conn, work)
     for hint in sorted(hints):
         await conn.execute(statement("tell"), {"payload": hint})

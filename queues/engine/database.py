@@ -11,7 +11,7 @@ import psycopg
 from psycopg import AsyncConnection, errors
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from .errors import EngineUnavailable
+from .errors import EngineTimeout, EngineUnavailable
 from .flight import Flight, Line
 from .flight import Row as Row
 
@@ -142,13 +142,25 @@ class Database:
 
 
 _NO_CONNECTION = (PoolTimeout, TooManyRequests, PoolClosed)
-_FAILURES = (*_NO_CONNECTION, psycopg.InterfaceError, psycopg.OperationalError)
+# The last two: a primary that became a standby, and a transaction that was ended because this process stood still.
+_FAILURES = (
+    *_NO_CONNECTION, psycopg.InterfaceError, psycopg.OperationalError, errors.ReadOnlySqlTransaction,
+    errors.IdleInTransactionSessionTimeout,
+)  # fmt: skip
 
 
 def _unavailable(error: Exception) -> EngineUnavailable:
-    if isinstance(error, _NO_CONNECTION):
-        return EngineUnavailable("The server has no free database connection right now.")
-    return EngineUnavailable()
+    match error:
+        case PoolTimeout() | TooManyRequests() | PoolClosed():
+            return EngineUnavailable("The server has no free database connection right now.")
+        case errors.QueryCanceled():
+            return EngineTimeout("The database took too long for a statement.")
+        case errors.DiskFull():
+            return EngineUnavailable("The disk of the database is full.")
+        case errors.ReadOnlySqlTransaction():
+            return EngineUnavailable("The database takes no changes right now: it is a standby, or read-only.")
+        case _:
+            return EngineUnavailable()
 
 
 async def _configure(conn: Connection) -> None:

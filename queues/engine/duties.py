@@ -6,7 +6,7 @@ tick       what is due becomes queued, and waits whose time has come end; waits 
 deadlines  what has waited or run for longer than it may fails, or is asked to stop; what takes the place of
            another one with its deduplication key starts once that has stopped
 prune      finished executions, events, and workers that are gone, are deleted after the retention time
-others     what other parts of the server do in the background
+others     what other parts of the server do in the background, each in a loop of its own
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -24,7 +25,6 @@ from django.db import close_old_connections
 
 from ..limits import end_due
 from .database import Connection, Database, Row
-from .errors import EngineUnavailable
 from .locks import Lock, try_lock
 from .statements import statement
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 MOST_DUE = 1_000
 MOST_PRUNED = 1_000
 PRUNE_SECONDS = 60.0
-FAILED_SECONDS = 5.0  # until what failed is tried again
 FOLLOW_SECONDS = 0.1  # how often one looks whether those have stopped for which others wait
 MOST_OVER = 1_000  # deadlines that one look ends
 
@@ -45,8 +44,7 @@ Pair = tuple[int, str]  # queue id, workflow
 # What others keep about executions goes with them, in the same transaction: they add their part here.
 also_prune: list[Callable[[Connection, list[UUID]], Awaitable[None]]] = []
 
-# What others do in the background, in a loop of its own: each works if it is time, and says in how many seconds to
-# ask again.
+# What others do in the background, each in a loop of its own: it works, and says in how many seconds to ask again.
 also_do: list[Callable[[Database], Awaitable[float]]] = []
 
 
@@ -66,7 +64,6 @@ class Duties:
         self._engine = engine
         self.hurry = asyncio.Event()  # an execution waits for another one to stop
         self._unserved_from = 0.0  # monotonic time from which pairs that nobody serves are looked for again
-        self._due: dict[Callable[[Database], Awaitable[float]], float] = {}  # of `also_do`: when to ask again
         self.swept_at = 0.0  # monotonic time of the last sweep that worked, for the metrics
 
     async def sweep(self) -> None:
@@ -181,22 +178,12 @@ class Duties:
             await conn.execute(statement("prune_events"), values)
         await asyncio.sleep(PRUNE_SECONDS)
 
-    async def others(self) -> None:
-        for duty in also_do:
-            if time.monotonic() >= self._due.get(duty, 0.0):
-                self._due[duty] = time.monotonic() + await self._other(duty)
-        due = min(self._due.values(), default=time.monotonic() + PRUNE_SECONDS)
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
+    def others(self) -> list[Callable[[], Awaitable[None]]]:
+        """A step each: one that fails, or waits for a lock, keeps none of the others from theirs."""
+        return [partial(self._other, duty) for duty in also_do]
 
-    async def _other(self, duty: Callable[[Database], Awaitable[float]]) -> float:
-        """One that fails is tried again later and keeps none of the others from theirs."""
-        try:
-            return await duty(self._engine.database)
-        except EngineUnavailable:
-            raise
-        except Exception:
-            log.exception("a background duty failed; it is tried again")
-            return FAILED_SECONDS
+    async def _other(self, duty: Callable[[Database], Awaitable[float]]) -> None:
+        await asyncio.sleep(await duty(self._engine.database))
 
     async def _prune_queue(self, queue_id: int) -> None:
         engine = self._engine

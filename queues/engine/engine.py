@@ -23,7 +23,7 @@ from .database import Connection, Database, Row
 from .dedup import Settled
 from .duties import Duties
 from .enqueue import Conflict, Enqueuer
-from .errors import EngineUnavailable, WorkerGone
+from .errors import EngineTimeout, EngineUnavailable, WorkerGone
 from .exchange import Desk, Ended
 from .leases import Leases
 from .register import Registrar
@@ -33,6 +33,7 @@ from .wakes import Wakes
 
 WATCH_SECONDS = 0.25  # how often executions that somebody waits for are looked up, if no hint comes
 
+FAILED_SECONDS = 1.0  # until a background duty that failed is tried again
 MOST_ASKED = 10_000
 MEMBER_MEMORY = 600.0  # seconds
 
@@ -121,8 +122,9 @@ class Engine:
         ]  # fmt: skip
         if self.config.duties:
             loops += [self.duties.sweep, self.duties.tick, self.duties.deadlines]
-            loops += [self.duties.prune, self.duties.others]
-        self._tasks = [asyncio.create_task(_forever(loop)) for loop in loops]
+            loops += [self.duties.prune, *self.duties.others()]
+        outage = _Outage()
+        self._tasks = [asyncio.create_task(_forever(loop, outage)) for loop in loops]
 
     async def drain(self) -> None:
         """Answers every long poll and gives out no more work; what workers hand in is still taken."""
@@ -426,20 +428,39 @@ class Engine:
                 self._waiters[execution_id].event.set()
 
 
-async def _forever(step: Callable[[], Awaitable[None]]) -> None:
-    """Runs a background step again and again; an outage interrupts it, and is said once."""
+class _Outage:
+    """A database that is away is said once, however many loops meet it."""
+
+    def __init__(self) -> None:
+        self._is_said = False
+
+    def met(self, error: EngineUnavailable) -> None:
+        if not self._is_said:
+            log.warning("%s Waiting for it.", error.detail)
+        self._is_said = True
+
+    def over(self) -> None:
+        if self._is_said:
+            log.info("the database answers again")
+        self._is_said = False
+
+
+async def _forever(step: Callable[[], Awaitable[None]], outage: _Outage) -> None:
+    """Runs a background step again and again, whatever happens to one of them."""
     away = False
     while True:
         try:
             await step()
             if away:
-                log.info("the database answers again")
+                outage.over()
             away = False
+        except EngineTimeout as error:
+            log.warning("a background duty is tried again: %s", error.detail)
+            await asyncio.sleep(FAILED_SECONDS)
         except EngineUnavailable as error:
-            if not away:
-                log.warning("%s Waiting for it.", error.detail)
+            outage.met(error)
             away = True
-            await asyncio.sleep(1)
+            await asyncio.sleep(FAILED_SECONDS)
         except Exception:
             log.exception("a background duty failed; it is tried again")
-            await asyncio.sleep(1)
+            await asyncio.sleep(FAILED_SECONDS)

@@ -2,6 +2,7 @@
 
 EngineError
 ├── EngineUnavailable   the database is away or overloaded; nothing was done, or it is not known: repeat
+│   └── EngineTimeout   it answers, but a statement took longer than it may
 ├── WorkerGone          the worker is unknown, lost or has left: register again under a new id
 ├── ExecutionNotFound
 └── NotPossible         the execution's status forbids it; `detail` says why
@@ -21,6 +22,10 @@ class EngineUnavailable(EngineError):
     def __init__(self, detail: str = "The database does not answer right now.") -> None:
         super().__init__(detail)
         self.detail = detail
+
+
+class EngineTimeout(EngineUnavailable):
+    pass
 
 
 class WorkerGone(EngineError):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.utils import timezone
 from msgspec import Raw
 
+from ..limits import database_now
 from ..models import Change, Wait
 from .arrays import uuids
 from .errors import ChangedSince, ExecutionNotFound, NotPossible
@@ -160,19 +160,40 @@ def prioritise(row: Locked, priority: int) -> Done:
 def take_key_back(execution_id: UUID) -> None:
     """Before the execution is locked: whoever enqueues locks in this order."""
     values = {"id": execution_id}
+    found = _locked_key(values)
+    if found is None or found.holder == execution_id:
+        return
+    if found.status is not None:
+        raise NotPossible(
+            f"One at a time: {found.holder} has the deduplication key {found.key} now, and is {found.status}. "
+            "Cancel that one, or wait until it has ended."
+        )
     with connection.cursor() as cursor:
-        cursor.execute(statement("lock_key"), values)
-        row = cursor.fetchone()
-        if row is None or row[1] == execution_id:
-            return
-        key, holder, status = row
-        if status is not None:
-            raise NotPossible(
-                f"One at a time: {holder} has the deduplication key {key} now, and is {status}. "
-                "Cancel that one, or wait until it has ended."
-            )
-        cursor.execute(statement("hand_over_keys"), {"ids": uuids([holder])})
+        if found.holder is not None:
+            cursor.execute(statement("hand_over_keys"), {"ids": uuids([found.holder])})
         cursor.execute(statement("take_key_back"), values)
+
+
+class _Key(NamedTuple):
+    """A row of `key_of`: who has the key of an execution."""
+
+    key: str
+    holder: UUID | None
+    status: str | None  # None: it is final
+
+
+def _locked_key(values: dict[str, UUID]) -> _Key | None:
+    """Locked first, then looked at: while one waits for the lock, the key may change hands, and its holder may be
+    queued again."""
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute(statement("lock_key"), values)
+            locked = cursor.fetchone()
+            cursor.execute(statement("key_of"), values)
+            row = cursor.fetchone()
+            found = _Key(*row) if row else None
+            if found is None or found.holder == (locked and locked[0]):
+                return found
 
 
 def lock(execution_id: UUID) -> Locked:
@@ -211,7 +232,7 @@ def note(
 ) -> None:
     """In the trail, with the act."""
     Change.objects.create(
-        queue_id=row.queue_id, at=timezone.now(), kind=kind, subject=str(row.id), before=before or row.status,
+        queue_id=row.queue_id, at=database_now(), kind=kind, subject=str(row.id), before=before or row.status,
         after=after, actor=actor[:200], through=through, reason=reason[:500],
     )  # fmt: skip
 
@@ -299,7 +320,7 @@ def answer_wait(execution_id: UUID, *, key: str, data: Raw, actor: str, through:
             _check_answered(execution_id, key, cursor.fetchone())
             return
         Change.objects.create(
-            queue_id=row[0], at=timezone.now(), kind=Change.Kind.ANSWER, subject=str(execution_id),
+            queue_id=row[0], at=database_now(), kind=Change.Kind.ANSWER, subject=str(execution_id),
             before="waiting", after=key[:40], actor=actor[:200], through=through, reason=text[:500],
         )  # fmt: skip
         transaction.on_commit(lambda: wake([execution_id]))

@@ -10,7 +10,6 @@ from uuid import UUID
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from queues import bulk_acts, words
@@ -18,6 +17,7 @@ from queues.access import Action, check, needs, sight
 from queues.bulk_acts import Asked, BadAct, Count, NotThere, Verb
 from queues.forms import BulkForm
 from queues.ids import uuid7
+from queues.limits import database_now
 from queues.models import BulkAct, Change
 
 from .replies import actor, done, gone_to, is_htmx
@@ -63,10 +63,10 @@ MOST_LISTED = 200
 def new(request: HttpRequest) -> HttpResponse:
     asked = _asked(request)
     if request.method != "POST":
-        return _dialog(request, asked, None, at=timezone.now())
+        return _dialog(request, asked, None, at=database_now())
     form = BulkForm(request.POST)
     if not form.is_valid():
-        return _dialog(request, asked, form, at=form.cleaned_data.get("at") or timezone.now(), status=422)
+        return _dialog(request, asked, form, at=form.cleaned_data.get("at") or database_now(), status=422)
     cleaned = form.cleaned_data
     try:
         act = bulk_acts.ask(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from queues import bulk_acts, limits
@@ -51,7 +50,7 @@ def _page(request: HttpRequest, queue: Queue, form: PurgeForm | None, status: in
         "problem": "stale" if status == 409 else "",
         "consequence": consequence_of_purge(gauge),
         "nothing": not (gauge.waiting or gauge.scheduled),
-        "at": timezone.now().isoformat(),
+        "at": limits.database_now().isoformat(),
         "act": uuid7(),
     }
     template = "queues/purge.html#dialog" if is_htmx(request) else "queues/purge.html"

@@ -364,3 +364,35 @@ async def test_who_decides_about_a_key_is_waited_for(dsn: str) -> None:
         second = await waiting
     assert (second.created, second.id != first.id) == (True, True)
     assert isinstance(second.enqueued_at, dt.datetime)
+
+
+@pytest.mark.parametrize("meanwhile", ["is queued again", "gets the key"])
+async def test_a_retry_looks_at_the_key_once_it_has_it(dsn: str, meanwhile: str) -> None:
+    """While it waits for the key's lock, the holder is retried, or the key changes hands: two with the same key
+    would run at once."""
+    async with engine_on(dsn) as engine:
+        crew = await joined(engine)
+        first, second = [await ended(crew) for _ in range(2)]
+        if meanwhile == "gets the key":
+            query(dsn, "update queues_deduplication set holds = false")
+            query(dsn, "update queues_deduplication set holds = true where execution_id = %s", first)
+        with psycopg.connect(dsn) as other:
+            other.execute("select from queues_deduplication where holds for update")
+            waiting = asyncio.create_task(retry(first))
+            while not query(dsn, LOCKED):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            queued = "update queues_execution set status = 'queued', finished_at = null where id = %s"
+            other.execute(queued, (second,))
+            if meanwhile == "gets the key":
+                other.execute("update queues_deduplication set holds = false")
+                other.execute("update queues_deduplication set holds = true where execution_id = %s", (second,))
+        with pytest.raises(NotPossible, match=rf"{second} has the deduplication key k now, and is queued"):
+            await waiting
+    assert unfinished(dsn) == 1
+
+
+async def ended(crew: Crew) -> UUID:
+    made = await one(crew.engine)
+    await crew.take()
+    await crew.end([made.id], "failed")
+    return made.id

@@ -6,7 +6,6 @@ import datetime as dt
 from typing import Any, Literal
 from uuid import UUID
 
-from django.utils import timezone
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from queues import bulk_acts
@@ -16,6 +15,7 @@ from queues.engine.operate import Seen, change_priority
 from queues.engine.rerun import BadPayload, run_again
 from queues.ids import uuid7
 from queues.keys import Principal
+from queues.limits import database_now
 from queues.models import BulkAct, Change
 from queues.problems import Conflicting, Invalid, NotFound
 from queues.requests import Priority, Text
@@ -127,7 +127,7 @@ def reach(principal: Principal) -> Sight:
 def ask(principal: Principal, said: NewBulkAct) -> BulkCount | BulkView:
     if (said.search is None) == (said.ids is None):
         raise Invalid("Give search or ids. An empty search means everything.")
-    now = timezone.now()
+    now = database_now()
     asked = Asked(
         said.verb, said.search or "", tuple(said.ids) if said.ids is not None else None, said.priority,
         reach(principal),
@@ -195,7 +195,7 @@ def purge(principal: Principal, queue: str, said: NewPurge) -> BulkView:
         raise Invalid("To purge a queue, repeat its name as `confirm`.")
     try:
         act = bulk_acts.purge(
-            queue, scheduled=said.scheduled, id=said.id or uuid7(), at=timezone.now(), actor=principal.actor,
+            queue, scheduled=said.scheduled, id=said.id or uuid7(), at=database_now(), actor=principal.actor,
             through=REST, reason=said.reason,
         )  # fmt: skip
     except BadAct as bad:
