@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
-from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, overload
-from urllib.parse import quote
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from ._batches import fitting
-from ._errors import ExecutionTimeout
+from ._caller import LONGEST_WAIT, PATIENCE, Caller, path_of
+from ._errors import DefinitionError, ExecutionTimeout
 from ._events import Event, event_body, read_event
 from ._execution import Execution, ExecutionHandle, read_execution
-from ._http import Http
 from ._ids import new_id, new_ids
-from ._invocation import Invocation, InvokeOptions, Pair, execution_bodies, execution_body, read_batch, shape_of
-from ._json import decode, encode
+from ._invocation import (
+    Invocation,
+    InvokeOptions,
+    Pair,
+    execution_bodies,
+    execution_body,
+    id_of,
+    invocation,
+    read_batch,
+    shape_of,
+    there_already,
+)
+from ._json import encode
+from ._listing import Filters, pages, search_query
 from ._places import caller
-from ._settings import Settings, load_settings
+from ._queue import NOT_GIVEN
 from ._stream import Update, follow
-from ._typing import Shape
+from ._typing import UNTYPED, Shape
 from ._workflow import Workflow
 
 logger = logging.getLogger("polos")
 
 R = TypeVar("R")
-LONGEST_WAIT = 30.0
-SHORT_WAIT = 1.0
-WAITING_REQUESTS = 64
-PATIENCE = 60.0
+MOST_LISTED = 50
+Children = Literal["cancel", "leave"]
 
 
-class PolosClient:
+class PolosClient(Caller):
     """Speaks to one server. Use it as an async context manager, or call `close()`.
 
     Every call is repeated for up to `patience` seconds while the server cannot be reached or is busy, then
@@ -44,26 +51,8 @@ class PolosClient:
     def __init__(
         self, api_url: str | None = None, api_key: str | None = None, *, patience: float = PATIENCE
     ) -> None:
-        self.settings: Settings = load_settings(api_url=api_url, api_key=api_key)
-        self.http = Http(self.settings)
-        self._patience = patience
-        self._waiting = 0
-        self._wait_turns = asyncio.Semaphore(WAITING_REQUESTS)
+        super().__init__(api_url, api_key, patience=patience)
         self._told: set[str] = set()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.settings.api_url}>"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        await self.http.close()
 
     @overload
     async def invoke(
@@ -80,7 +69,8 @@ class PolosClient:
 
         `queue_name` puts it on another queue than the workflow's. A queue that does not exist yet is created
         with `queue_concurrency_limit` (None = unlimited); one that exists keeps its limit, and `notes` of the
-        handle say so. A repeated `idempotency_key` returns the execution that is there.
+        handle say so. With an `idempotency_key` that was used before nothing is started: the handle is that of
+        the execution which it started then, however that ended; `created` is False, and `notes` say so.
 
         `priority` is a head start in seconds. It starts after `delay` at the earliest (seconds or a timedelta), or
         not before `run_at` (a datetime with a time zone). From when it may start, it fails when it has not started
@@ -95,7 +85,7 @@ class PolosClient:
         starts when nobody has asked for so long, with the last payload, but at the latest `debounce_longest` after
         the first; once it has started, the next one is another.
         """
-        return await self.start(Invocation(workflow=workflow, payload=payload, **options))
+        return await self.start(invocation("PolosClient.invoke", workflow, payload, options))
 
     @overload
     async def run(
@@ -124,7 +114,7 @@ class PolosClient:
         **options: Unpack[InvokeOptions],
     ) -> Any:
         """Starts an execution and waits for its result: `invoke`, then `result(timeout)`. Options as there."""
-        handle = await self.start(Invocation(workflow=workflow, payload=payload, **options))
+        handle = await self.start(invocation("PolosClient.run", workflow, payload, options))
         return await handle.result(timeout)
 
     async def batch_invoke(self, invocations: Iterable[Invocation | Pair]) -> list[ExecutionHandle[Any]]:
@@ -148,19 +138,67 @@ class PolosClient:
             own_shapes = map(shapes.__getitem__, workflows[own])
             for accepted, of in answers:
                 handles += self._handles(accepted, of, own_shapes)
+            if not all(accepted["created"] for accepted, _ in answers):
+                _note_keys(items[own], ids[own], handles[own])
         return handles
 
     async def start(
         self, item: Invocation, *, id: str | None = None, parent: dict[str, str] | None = None
     ) -> ExecutionHandle[Any]:
         """What `invoke` and `ctx.step.invoke` share. The id makes a repeated request harmless."""
-        reply = await self._call("POST", "/executions", execution_body(item, id or new_id(), parent))
+        id = id or new_id()
+        reply = await self._call("POST", "/executions", execution_body(item, id, parent))
         (handle,) = self._handles(reply, [reply["id"]], [shape_of(item.workflow)])
+        if handle.id != id:
+            handle.notes += there_already(item)
         return handle
+
+    # -- executions that are there already ----------------------------------------------------------
 
     async def get_execution(self, execution_id: str) -> Execution:
         """The state of an execution; NotFound when there is none."""
-        return read_execution(await self._call("GET", f"/executions/{quote(execution_id, safe='')}"))
+        return read_execution(await self._call("GET", path_of(execution_id)))
+
+    @overload
+    async def get_handle(self, execution_id: str, workflow: Workflow[R]) -> ExecutionHandle[R]: ...
+    @overload
+    async def get_handle(
+        self, execution_id: str, workflow: Workflow[Any] | str | None = None
+    ) -> ExecutionHandle[Any]: ...
+    async def get_handle(
+        self, execution_id: str, workflow: Workflow[Any] | str | None = None
+    ) -> ExecutionHandle[Any]:
+        """A handle to an execution that somebody started; NotFound when there is none.
+
+        With its `workflow` the result is typed as that one's; DefinitionError when it is of another one.
+        """
+        found = await self.get_execution(execution_id)
+        if workflow is not None and id_of(workflow) != found.workflow_id:
+            raise DefinitionError(f"Execution {found.id} is of {found.workflow_id}, not of {id_of(workflow)}")
+        return self._handle_of(found, UNTYPED if workflow is None else shape_of(workflow))
+
+    async def list_executions(
+        self, search: str = "", *, limit: int = MOST_LISTED, **filters: Unpack[Filters]
+    ) -> list[Execution]:
+        """Executions, the newest first: at most `limit` of them. `search` is a line as on the page *Executions*.
+
+            await client.list_executions('status:failed error:"timed out"', queue="billing/*", since="2h")
+
+        The filters are terms of that line under names of their own. All must hold. Invalid for a line that cannot
+        be read; the sentence says why.
+        """
+        return [each async for each in self._executions(search, limit, filters)]
+
+    def iter_executions(
+        self, search: str = "", *, limit: int | None = None, **filters: Unpack[Filters]
+    ) -> AsyncIterator[Execution]:
+        """As `list_executions`, one after the other, all of them by default: `async for each in …`."""
+        return self._executions(search, limit, filters)
+
+    async def _executions(self, search: str, limit: int | None, filters: Filters) -> AsyncIterator[Execution]:
+        async for page in pages(self, "executions", search_query(search, filters), most=limit):
+            for each in page:
+                yield read_execution(each)
 
     async def wait(self, execution_id: str, *, timeout: float | None = None) -> Execution:
         """Waits for a final state, ExecutionTimeout after `timeout` seconds."""
@@ -187,10 +225,34 @@ class PolosClient:
         """
         return follow(self, execution_id)
 
-    async def cancel_execution(self, execution_id: str) -> Execution:
-        """Asks to stop an execution; Conflict when it is final already."""
-        path = f"/executions/{quote(execution_id, safe='')}/cancellation"
-        return read_execution(await self._call("POST", path, "{}"))
+    async def cancel_execution(self, execution_id: str, *, children: Children = "leave") -> Execution:
+        """Asks to stop an execution; Conflict when it has completed or failed.
+
+        What it has started goes on, or with `children="cancel"` is cancelled with it, as far as the API key
+        reaches. One that runs holds its slot until its worker has stopped it.
+        """
+        body = encode({"children": children}, "The cancellation")
+        return read_execution(await self._call("POST", path_of(execution_id, "/cancellation"), body))
+
+    async def retry_execution(self, execution_id: str) -> Execution:
+        """Queues a failed or cancelled execution again, in a new place and with one more attempt.
+
+        Its finished steps are not done again. Conflict when it is neither failed nor cancelled, or when another
+        one has its deduplication key by now.
+        """
+        return read_execution(await self._call("POST", path_of(execution_id, "/retry"), "{}"))
+
+    async def rerun_execution(self, execution_id: str, *, payload: Any = NOT_GIVEN) -> ExecutionHandle[Any]:
+        """Runs an execution again as a new one, from its beginning: same workflow, same queue, same payload or
+        another. The old one stays as it is.
+
+        The new one has no idempotency key and no deduplication key: those of the old one do not hold it back.
+        QueueDraining or Conflict when its queue takes nothing new.
+        """
+        body = {"id": new_id()} | ({} if payload is NOT_GIVEN else {"payload": payload})
+        text = encode(body, f"The payload for {execution_id}")
+        new = read_execution(await self._call("POST", path_of(execution_id, "/rerun"), text))
+        return self._handle_of(new, UNTYPED, created=True)
 
     async def resume(self, execution_id: str, key: str, data: Any = None) -> Execution:
         """Answers an execution that is suspended in the step `key` (`ctx.step.suspend`): it goes on with `data`.
@@ -198,7 +260,7 @@ class PolosClient:
         Repeated with the same data it has no second effect. NotFound when there is no such execution, Conflict
         when nobody waits for this answer: not yet, not any more, or somebody gave another one.
         """
-        path = f"/executions/{quote(execution_id, safe='')}/resume"
+        path = path_of(execution_id, "/resume")
         body = encode({"key": key, "data": data}, f"The answer to {key}")
         return read_execution(await self._call("POST", path, body))
 
@@ -212,33 +274,7 @@ class PolosClient:
         return read_event(await self._call("POST", "/events", body), payload)
 
     async def _wait_once(self, execution_id: str, left: float) -> Execution:
-        return read_execution(await self.long_poll(f"/executions/{quote(execution_id, safe='')}", left))
-
-    async def long_poll(self, path: str, left: float = LONGEST_WAIT) -> Any:
-        """An answer that the server may keep back for up to `left` seconds."""
-        self._waiting += 1
-        try:
-            # More waiters than requests: short turns, so that each gets to see its own.
-            longest = LONGEST_WAIT if self._waiting <= WAITING_REQUESTS else SHORT_WAIT
-            async with self._wait_turns:
-                wait = min(left, longest)
-                path = f"{path}{'&' if '?' in path else '?'}wait={wait:.3f}"
-                return await self._call("GET", path, timeout=wait + 15)
-        finally:
-            self._waiting -= 1
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        body: str | None = None,
-        *,
-        timeout: float = 30.0,
-        read: Callable[[bytes], Any] = decode,
-    ) -> Any:
-        return await self.http.call(
-            method, path, body, lane="client", timeout=timeout, patience=self._patience, read=read
-        )
+        return read_execution(await self.long_poll(path_of(execution_id), left))
 
     def _handles(
         self, accepted: dict[str, Any], ids: Iterable[str], shapes: Iterable[Shape]
@@ -261,11 +297,30 @@ class PolosClient:
             for id, shape in zip(ids, shapes, strict=False)  # the ids first: they say how many
         ]
 
+    def _handle_of(self, known: Execution, shape: Shape, *, created: bool = False) -> ExecutionHandle[Any]:
+        return ExecutionHandle(
+            id=known.id,
+            workflow_id=known.workflow_id,
+            queue=known.queue,
+            created=created,
+            notes=[],
+            client=self,
+            shape=shape,
+        )
+
     def _tell(self, note: str) -> None:
         """A note is worth one line in the log, not one for each of a thousand executions."""
         if note not in self._told and len(self._told) < 1_000:
             self._told.add(note)
             logger.warning("%s", note)
+
+
+def _note_keys(
+    items: Sequence[Invocation | Pair], ids: Sequence[str], handles: Sequence[ExecutionHandle[Any]]
+) -> None:
+    for item, id, handle in zip(items, ids, handles, strict=True):
+        if handle.id != id and isinstance(item, Invocation):
+            handle.notes += there_already(item)
 
 
 def _parts(bodies: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._errors import ExecutionCancelled, ExecutionFailed
+from ._queue import NOT_GIVEN
 
 if TYPE_CHECKING:
-    from ._client import PolosClient
+    from ._client import Children, PolosClient
     from ._stream import Update
     from ._typing import Shape
 
@@ -73,7 +74,7 @@ class Execution:
 
 
 class ExecutionHandle(Generic[R]):
-    """An accepted execution: ask how it is, wait for its result, cancel it."""
+    """An accepted execution: ask how it is, wait for its result, follow it, cancel it, have it done again."""
 
     __slots__ = ("_client", "_shape", "created", "id", "notes", "queue", "workflow_id")
 
@@ -113,9 +114,19 @@ class ExecutionHandle(Generic[R]):
         """What happens to it from its beginning to its end: see `PolosClient.stream`."""
         return self._client.stream(self.id)
 
-    async def cancel(self) -> Execution:
-        """Asks to stop it. One that is running holds its slot until its worker has stopped it."""
-        return await self._client.cancel_execution(self.id)
+    async def cancel(self, *, children: Children = "leave") -> Execution:
+        """Asks to stop it, with `children="cancel"` also what it has started: `PolosClient.cancel_execution`."""
+        return await self._client.cancel_execution(self.id, children=children)
+
+    async def retry(self) -> Execution:
+        """Queues it again after it has failed or was cancelled: see `PolosClient.retry_execution`."""
+        return await self._client.retry_execution(self.id)
+
+    async def rerun(self, *, payload: Any = NOT_GIVEN) -> ExecutionHandle[R]:
+        """Runs it again as a new one: see `PolosClient.rerun_execution`."""
+        new = await self._client.rerun_execution(self.id, payload=payload)
+        new._shape = self._shape
+        return new
 
     async def resume(self, key: str, data: Any = None) -> Execution:
         """Answers it, when it is suspended in the step `key`: see `PolosClient.resume`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal, TypedDict
@@ -60,6 +60,33 @@ class Invocation:
     dedup_policy: DedupPolicy = "skip"
     debounce: float | dt.timedelta | None = None
     debounce_longest: float | dt.timedelta | None = None
+
+
+def invocation(called: str, workflow: Workflow[Any] | str, payload: Any, options: Mapping[str, Any]) -> Invocation:
+    """With the options that somebody gave to the function `called`; TypeError in its name for what is none."""
+    for name in options:
+        if name not in InvokeOptions.__annotations__:
+            raise TypeError(unexpected(called, name, InvokeOptions.__annotations__))
+    return Invocation(workflow=workflow, payload=payload, **options)
+
+
+def unexpected(called: str, name: str, known: Iterable[str]) -> str:
+    """As Python says it, and what may have been meant."""
+    from difflib import get_close_matches  # imported only where something is wrong
+
+    near = get_close_matches(name, list(known), 1)
+    meant = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
+    return f"{called}() got an unexpected keyword argument {name!r}; {meant}"
+
+
+def there_already(item: Invocation) -> list[str]:
+    """What a handle notes that is of another execution than the one that was to be started."""
+    keys = (("idempotency", item.idempotency_key), ("deduplication", item.dedup_key))
+    named = [f"{kind} key {key!r}" for kind, key in keys if key is not None]
+    if not named:
+        return []
+    anew = "" if item.idempotency_key is None else " To do it again as a new one, use rerun."
+    return [f"Nothing was started: this execution is there already under the {' or the '.join(named)}.{anew}"]
 
 
 def execution_body(item: Invocation, id: str, parent: dict[str, str] | None = None) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from ._client import PATIENCE, PolosClient
+from ._caller import PATIENCE
+from ._client import PolosClient
 from ._errors import ServerUnavailable
 from ._worker import DRAIN_SECONDS, Worker
 from ._workflow import Workflow, registered_workflows

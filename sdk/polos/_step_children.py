@@ -21,7 +21,7 @@ from ._errors import (
 from ._execution import ErrorInfo, ExecutionHandle, read_execution, result_of
 from ._finals import Finals
 from ._ids import child_id, child_ids
-from ._invocation import ChildOptions, Invocation, Pair, execution_bodies, id_of, shape_of
+from ._invocation import ChildOptions, Invocation, Pair, execution_bodies, id_of, invocation, shape_of
 from ._json import encode
 from ._replay import Place, shown
 from ._running import Run
@@ -100,7 +100,7 @@ class ChildSteps(StepBase):
 
         Waiting for the `result()` of its handle gives back slot and worker, and is a step too.
         """
-        item = Invocation(workflow=workflow, payload=payload, **options)
+        item = invocation("ctx.step.invoke", workflow, payload, options)
         return self._counted(self._invoke(key, called_from(), item))
 
     @overload
@@ -140,7 +140,7 @@ class ChildSteps(StepBase):
         (seconds or a timedelta) after it was started; it goes on then. Another attempt finds the same child and
         the same end, unless this one ended with the failure: then it starts another child.
         """
-        item = Invocation(workflow=workflow, payload=payload, **options)
+        item = invocation("ctx.step.invoke_and_wait", workflow, payload, options)
         return self._counted(self._invoke_and_wait(key, called_from(), item, timeout))
 
     def batch_invoke(

@@ -6,12 +6,15 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
-from ._client import PATIENCE, PolosClient
+from ._caller import PATIENCE
+from ._client import MOST_LISTED, Children, PolosClient
 from ._events import Event
 from ._execution import Execution, ExecutionHandle
-from ._invocation import Invocation, Pair
+from ._invocation import Invocation, InvokeOptions, Pair, invocation
+from ._listing import Filters
+from ._queue import NOT_GIVEN
 from ._stream import Update
 from ._workflow import Workflow
 
@@ -55,25 +58,48 @@ class SyncClient:
         self._loop.close()
 
     @overload
-    def invoke(self, workflow: Workflow[R], payload: Any = None, **options: Any) -> SyncHandle[R]: ...
+    def invoke(
+        self, workflow: Workflow[R], payload: Any = None, **options: Unpack[InvokeOptions]
+    ) -> SyncHandle[R]: ...
     @overload
-    def invoke(self, workflow: str, payload: Any = None, **options: Any) -> SyncHandle[Any]: ...
-    def invoke(self, workflow: Workflow[Any] | str, payload: Any = None, **options: Any) -> SyncHandle[Any]:
+    def invoke(self, workflow: str, payload: Any = None, **options: Unpack[InvokeOptions]) -> SyncHandle[Any]: ...
+    def invoke(
+        self, workflow: Workflow[Any] | str, payload: Any = None, **options: Unpack[InvokeOptions]
+    ) -> SyncHandle[Any]:
         """Starts an execution and returns at once. Options as for `PolosClient.invoke`."""
-        item = Invocation(workflow=workflow, payload=payload, **options)
-        return SyncHandle(self, self._wait(self._client.start(item)))
+        return self._start(invocation("SyncClient.invoke", workflow, payload, options))
 
     @overload
     def run(
-        self, workflow: Workflow[R], payload: Any = None, *, timeout: float | None = None, **options: Any
+        self,
+        workflow: Workflow[R],
+        payload: Any = None,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[InvokeOptions],
     ) -> R: ...
     @overload
-    def run(self, workflow: str, payload: Any = None, *, timeout: float | None = None, **options: Any) -> Any: ...
     def run(
-        self, workflow: Workflow[Any] | str, payload: Any = None, *, timeout: float | None = None, **options: Any
+        self,
+        workflow: str,
+        payload: Any = None,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[InvokeOptions],
+    ) -> Any: ...
+    def run(
+        self,
+        workflow: Workflow[Any] | str,
+        payload: Any = None,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[InvokeOptions],
     ) -> Any:
         """Starts an execution and waits for its result."""
-        return self.invoke(workflow, payload, **options).result(timeout)
+        return self._start(invocation("SyncClient.run", workflow, payload, options)).result(timeout)
+
+    def _start(self, item: Invocation) -> SyncHandle[Any]:
+        return SyncHandle(self, self._wait(self._client.start(item)))
 
     def batch_invoke(self, invocations: Iterable[Invocation | Pair]) -> list[SyncHandle[Any]]:
         """Starts many executions; handles in the same order."""
@@ -87,15 +113,42 @@ class SyncClient:
         """Waits for a final state, ExecutionTimeout after `timeout` seconds."""
         return self._wait(self._client.wait(execution_id, timeout=timeout))
 
+    @overload
+    def get_handle(self, execution_id: str, workflow: Workflow[R]) -> SyncHandle[R]: ...
+    @overload
+    def get_handle(self, execution_id: str, workflow: Workflow[Any] | str | None = None) -> SyncHandle[Any]: ...
+    def get_handle(self, execution_id: str, workflow: Workflow[Any] | str | None = None) -> SyncHandle[Any]:
+        """A handle to an execution that somebody started; NotFound when there is none."""
+        return SyncHandle(self, self._wait(self._client.get_handle(execution_id, workflow)))
+
+    def list_executions(
+        self, search: str = "", *, limit: int = MOST_LISTED, **filters: Unpack[Filters]
+    ) -> list[Execution]:
+        """Executions, the newest first, that a search line finds: see `PolosClient.list_executions`."""
+        return self._wait(self._client.list_executions(search, limit=limit, **filters))
+
+    def iter_executions(
+        self, search: str = "", *, limit: int | None = None, **filters: Unpack[Filters]
+    ) -> Iterator[Execution]:
+        """As `list_executions`, one after the other, all of them by default."""
+        return self._each(self._client.iter_executions(search, limit=limit, **filters))
+
     def stream(self, execution_id: str) -> Iterator[Update]:
         """What happens to an execution, as it happens."""
-        updates = self._client.stream(execution_id)
-        while (update := self._wait(_next(updates))) is not None:
-            yield update
+        return self._each(self._client.stream(execution_id))
 
-    def cancel_execution(self, execution_id: str) -> Execution:
-        """Asks to stop an execution; Conflict when it is final already."""
-        return self._wait(self._client.cancel_execution(execution_id))
+    def cancel_execution(self, execution_id: str, *, children: Children = "leave") -> Execution:
+        """Asks to stop an execution, and with `children="cancel"` what it has started; Conflict when it has
+        completed or failed."""
+        return self._wait(self._client.cancel_execution(execution_id, children=children))
+
+    def retry_execution(self, execution_id: str) -> Execution:
+        """Queues a failed or cancelled execution again; its finished steps are kept."""
+        return self._wait(self._client.retry_execution(execution_id))
+
+    def rerun_execution(self, execution_id: str, *, payload: Any = NOT_GIVEN) -> SyncHandle[Any]:
+        """Runs an execution again as a new one, from its beginning."""
+        return SyncHandle(self, self._wait(self._client.rerun_execution(execution_id, payload=payload)))
 
     def resume(self, execution_id: str, key: str, data: Any = None) -> Execution:
         """Answers an execution that is suspended in the step `key`."""
@@ -104,6 +157,10 @@ class SyncClient:
     def publish_event(self, topic: str, payload: Any = None, *, id: str | None = None) -> Event[Any]:
         """Publishes an event: every execution that waits for the topic goes on."""
         return self._wait(self._client.publish_event(topic, payload, id=id))
+
+    def _each(self, found: AsyncIterator[T]) -> Iterator[T]:
+        while (one := self._wait(_next(found))) is not None:
+            yield one
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         if self._loop.is_closed():
@@ -161,14 +218,22 @@ class SyncHandle(Generic[R]):
         """What happens to it from its beginning to its end."""
         return self._client.stream(self.id)
 
-    def cancel(self) -> Execution:
-        """Asks to stop it."""
-        return self._client.cancel_execution(self.id)
+    def cancel(self, *, children: Children = "leave") -> Execution:
+        """Asks to stop it, and with `children="cancel"` what it has started."""
+        return self._client.cancel_execution(self.id, children=children)
+
+    def retry(self) -> Execution:
+        """Queues it again after it has failed or was cancelled."""
+        return self._client.retry_execution(self.id)
+
+    def rerun(self, *, payload: Any = NOT_GIVEN) -> SyncHandle[R]:
+        """Runs it again as a new one, from its beginning."""
+        return SyncHandle(self._client, self._client._wait(self._handle.rerun(payload=payload)))
 
     def resume(self, key: str, data: Any = None) -> Execution:
         """Answers it, when it is suspended in the step `key`."""
         return self._client.resume(self.id, key, data)
 
 
-async def _next(updates: AsyncIterator[Update]) -> Update | None:
-    return await anext(updates, None)
+async def _next(found: AsyncIterator[T]) -> T | None:
+    return await anext(found, None)

@@ -92,7 +92,9 @@ class Workflow(Generic[R]):
         self, client: PolosClient, payload: Any = None, **options: Unpack[InvokeOptions]
     ) -> ExecutionHandle[R]:
         """Starts an execution and returns at once. See `PolosClient.invoke`."""
-        return await client.invoke(self, payload, **options)
+        from ._invocation import invocation
+
+        return await client.start(invocation("Workflow.invoke", self, payload, options))
 
     async def run(
         self,
@@ -103,7 +105,10 @@ class Workflow(Generic[R]):
         **options: Unpack[InvokeOptions],
     ) -> R:
         """Starts an execution and waits for its result. Options as for `invoke`."""
-        return await client.run(self, payload, timeout=timeout, **options)
+        from ._invocation import invocation
+
+        handle: ExecutionHandle[R] = await client.start(invocation("Workflow.run", self, payload, options))
+        return await handle.result(timeout)
 
     def arguments(self, payload: Any) -> tuple[Any, ...]:
         """What comes after `ctx`: the payload as the annotation wants it, or PayloadInvalid."""

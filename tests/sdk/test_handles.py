@@ -1,0 +1,207 @@
+"""What clients do with executions that are there already: real server, a worker in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import inspect
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from polos import (
+    Conflict,
+    Context,
+    DefinitionError,
+    ExecutionFailed,
+    ExecutionHandle,
+    Fail,
+    Invalid,
+    Invocation,
+    NotFound,
+    Polos,
+    PolosClient,
+    SyncClient,
+    SyncHandle,
+    workflow,
+)
+from tests.servers import Server
+
+
+class Paid(BaseModel):
+    cents: int
+
+
+class Desk:
+    """What the workflows below do and how it ends, as the tests choose."""
+
+    charged = 0
+    broken = True
+
+
+@workflow(id="handles/pay", queue="handles/pay")
+async def pay(ctx: Context, cents: int) -> Paid:
+    await ctx.step.run("charge", _charge)
+    if Desk.broken:
+        raise Fail("the printer is broken")
+    return Paid(cents=cents)
+
+
+def _charge() -> None:
+    Desk.charged += 1
+
+
+@workflow(id="handles/child", queue="handles/family")
+async def child(ctx: Context) -> None:
+    await ctx.step.sleep("long", 3600)
+
+
+@workflow(id="handles/parent", queue="handles/family")
+async def parent(ctx: Context) -> None:
+    await ctx.step.invoke_and_wait("child", child)
+
+
+async def test_a_failed_execution_is_found_retried_and_run_again(running_server: Server) -> None:
+    Desk.charged, Desk.broken = 0, True
+    async with Polos([pay], api_url=running_server.url) as polos:
+        with pytest.raises(ExecutionFailed):
+            await pay.run(polos, 7, timeout=15, idempotency_key="order-7")
+        (failed,) = await polos.list_executions(
+            'error:"printer is broken"', workflow=pay, status="failed", limit=9
+        )
+        again = await pay.invoke(polos, 7, idempotency_key="order-7")
+        assert (again.id, again.created) == (failed.id, False)
+        (note,) = again.notes
+        assert note.startswith("Nothing was started: this execution is there already under the idempotency key")
+
+        Desk.broken = False
+        handle = await polos.get_handle(failed.id, pay)
+        assert (handle.id, handle.workflow_id, handle.queue) == (failed.id, "handles/pay", "handles/pay")
+        assert (await handle.retry()).status in ("queued", "running", "completed")
+        assert await handle.result(15) == Paid(cents=7)
+        assert Desk.charged == 1
+        with pytest.raises(Conflict, match="Only a failed or cancelled execution can be retried"):
+            await polos.retry_execution(failed.id)
+
+        same, other = await handle.rerun(), await polos.rerun_execution(failed.id, payload=8)
+        assert len({same.id, other.id, failed.id}) == 3
+        assert same.created
+        assert await same.result(15) == Paid(cents=7)
+        assert await other.result(15) == {"cents": 8}
+        assert Desk.charged == 3
+        many = await polos.batch_invoke([Invocation(workflow=pay, payload=7, idempotency_key="order-7"), (pay, 1)])
+        assert [len(each.notes) for each in many] == [1, 0]
+        assert [update.status for update in await _states(many[1])][-1] == "completed"
+
+
+async def _states(handle: ExecutionHandle[Any]) -> list[Any]:
+    return [update async for update in handle.stream() if hasattr(update, "status")]
+
+
+async def test_what_is_looked_for_comes_newest_first_over_pages(
+    running_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polos._listing.PAGE", 2)
+    async with PolosClient(running_server.url) as client:
+        began = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
+        made = [
+            await client.invoke("handles/listed", {"n": n}, queue_name=f"handles/listed-{n % 2}") for n in range(5)
+        ]
+        newest = [handle.id for handle in reversed(made)]
+        found = await client.list_executions("queue:handles/listed-*", since=began)
+        assert [each.id for each in found] == newest
+        assert [each.id async for each in client.iter_executions(workflow="handles/listed", since=began)] == newest
+        found = await client.list_executions(workflow="handles/listed", limit=3)
+        assert [each.id for each in found] == newest[:3]
+        found = await client.list_executions("payload.n:3 status:queued", queue="handles/listed-1")
+        assert [(each.id, each.payload) for each in found] == [(made[3].id, {"n": 3})]
+        assert await client.list_executions("handles/listed", before="2020-01-01") == []
+        with pytest.raises(Invalid, match="is not a status"):
+            await client.list_executions("status:lost")
+        with pytest.raises(TypeError, match=r"looked for by queue, .*, not by colour"):
+            await client.list_executions(colour="red")  # type: ignore[call-arg]
+        with pytest.raises(ValueError, match="with a time zone"):
+            await client.list_executions(since=dt.datetime(2026, 1, 1))  # noqa: DTZ001
+        for handle in made:
+            await handle.cancel()
+
+
+async def test_a_family_is_cancelled_or_left(running_server: Server) -> None:
+    async with Polos([parent, child], api_url=running_server.url) as polos:
+
+        async def family() -> tuple[ExecutionHandle[None], str]:
+            handle = await parent.invoke(polos)
+            while not (children := await polos.list_executions(parent=handle.id, status="waiting")):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            return handle, children[0].id
+
+        handle, below = await family()
+        await handle.cancel()
+        assert (await polos.get_execution(below)).status == "waiting"
+        handle, also_below = await family()
+        await handle.cancel(children="cancel")
+        assert (await polos.wait(also_below, timeout=15)).status == "cancelled"
+        await polos.cancel_execution(below)
+
+
+async def test_what_is_not_there_is_told(running_server: Server) -> None:
+    async with PolosClient(running_server.url) as client:
+        nobody = "01a00000-0000-7000-8000-000000000000"
+        for asked in (client.get_handle, client.retry_execution, client.rerun_execution, client.cancel_execution):
+            with pytest.raises(NotFound, match=f"There is no execution {nobody}"):
+                await asked(nobody)
+        handle = await client.invoke("handles/listed")
+        with pytest.raises(DefinitionError, match="is of handles/listed, not of handles/pay"):
+            await client.get_handle(handle.id, pay)
+        await handle.cancel()
+
+
+def test_a_script_does_the_same_without_await(running_server: Server) -> None:
+    with SyncClient(running_server.url) as client:
+        made = client.invoke("handles/scripted", {"n": 1}, dedup_key="one")
+        twice = client.invoke("handles/scripted", {"n": 2}, dedup_key="one")
+        assert (twice.id, twice.created) == (made.id, False)
+        assert "under the deduplication key 'one'" in twice.notes[0]
+        handle = client.get_handle(made.id)
+        assert handle.get().payload == {"n": 1}
+        assert [each.id for each in client.list_executions(workflow="handles/scripted")] == [made.id]
+        assert handle.cancel(children="cancel").status == "cancelled"
+        assert handle.retry().status == "queued"
+        again = handle.rerun(payload=3)
+        found = client.iter_executions("workflow:handles/scripted")
+        assert [(each.id, each.payload) for each in found] == [(again.id, 3), (made.id, {"n": 1})]
+        for each in (handle, again):
+            each.cancel()
+
+
+@pytest.mark.parametrize(("sync", "awaited"), [(SyncClient, PolosClient), (SyncHandle, ExecutionHandle)])
+def test_the_client_for_scripts_has_all_that_the_other_has(sync: type, awaited: type) -> None:
+    ours = {"start", "long_poll"}  # of `PolosClient`, for the SDK itself
+    for name in {name for name in dir(awaited) if not name.startswith("_")} - ours:
+        if callable(getattr(awaited, name)):
+            theirs, own = (inspect.signature(getattr(each, name)).parameters for each in (awaited, sync))
+            assert list(theirs) == list(own), name
+            assert [str(each.annotation) for each in theirs.values()] == [
+                str(each.annotation) for each in own.values()
+            ], name
+
+
+async def test_an_option_that_there_is_not_is_told_of_the_function_that_was_called() -> None:
+    async with PolosClient("http://127.0.0.1:9") as client:
+        calls: list[tuple[str, Any]] = [
+            ("Workflow.invoke", pay.invoke(client, 1, prioritee=2)),  # type: ignore[call-arg]
+            ("Workflow.run", pay.run(client, 1, prioritee=2)),  # type: ignore[call-arg]
+            ("PolosClient.invoke", client.invoke(pay, 1, prioritee=2)),  # type: ignore[call-overload]
+            ("PolosClient.run", client.run(pay, 1, prioritee=2)),  # type: ignore[call-overload]
+        ]
+        for name, call in calls:
+            with pytest.raises(TypeError) as wrong:
+                await call
+            told = f"{name}() got an unexpected keyword argument 'prioritee'; did you mean 'priority'?"
+            assert str(wrong.value) == told
+    with SyncClient("http://127.0.0.1:9") as script:
+        with pytest.raises(TypeError, match=r"SyncClient.run\(\) got .* 'frob'; it takes queue_name, "):
+            script.run(pay, 1, frob=2)  # type: ignore[call-overload]
+        with pytest.raises(TypeError, match=r"SyncClient.invoke\(\) got"):
+            script.invoke(pay, 1, frob=2)  # type: ignore[call-overload]
