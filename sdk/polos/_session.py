@@ -23,6 +23,7 @@ from ._errors import Gone, Invalid, PolosError, RequestRefused, TooLarge
 from ._http import Http, Unreachable, backoff
 from ._running import Done, Run, completed, failed, not_taken, result_json, stopped
 from ._stepbase import StepBase
+from ._watch import LoopWatch
 from ._workflow import Workflow
 
 logger = logging.getLogger("polos")
@@ -43,6 +44,8 @@ class Lease:
         self.renew(sent, seconds)
 
     def renew(self, sent: float, seconds: float) -> None:
+        self.seconds = seconds
+        self.renewed = sent
         # A little before the server's own end, so that what is stopped has stopped by then.
         self.end = sent + seconds - min(2.0, seconds / 10)
 
@@ -94,6 +97,7 @@ class Session:
         self._heartbeat_seconds: float = registered["heartbeat_seconds"]
         self._poll_seconds: float = min(60.0, registered["poll_seconds"])
         self._lease = Lease(sent, registered["lease_seconds"])
+        self._watch_loop = LoopWatch(self._lease.seconds)
         self._workflows = workflows
         self._tools = tools
         self._busy = busy
@@ -116,7 +120,8 @@ class Session:
         tasks = claims + [asyncio.create_task(loop) for loop in loops]
         drain = asyncio.create_task(self._drain(claims))
         try:
-            await _watch(drain, tasks)
+            with self._watch_loop:
+                await _watch(drain, tasks)
         except Gone:
             self._drop_all("The server does not know this worker any more")
             raise
@@ -125,6 +130,15 @@ class Session:
             raise
         finally:
             await _end([drain, *tasks])
+
+    def why_lost(self) -> str:
+        """What is known here of why the server gave it up, as the end of a sentence."""
+        blocked, silence = self._watch_loop.recent_block(), time.monotonic() - self._lease.renewed
+        if blocked is not None:
+            return f": its event loop was blocked for {blocked:.1f} s, and its lease is {self._lease.seconds:g} s"
+        if self._lease.left <= 0:
+            return f": no heartbeat was answered for {silence:.1f} s, and its lease is {self._lease.seconds:g} s"
+        return ", though its lease was kept here (was the server's database restored or replaced?)"
 
     # -- claiming ----------------------------------------------------------------------------------
 

@@ -102,7 +102,7 @@ class Worker:
             try:
                 await session.run()
             except Gone:
-                logger.warning("The server lost this worker. Registering again.")
+                logger.warning("The server gave up this worker%s. Registering again.", session.why_lost())
             else:
                 return
 

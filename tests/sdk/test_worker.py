@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -522,6 +523,46 @@ async def test_heartbeats_keep_the_lease(server: FakeServer, caplog: pytest.LogC
         await server.until(lambda: execution["status"] == "completed")
     assert "lease" not in caplog.text
     assert server.bodies("/heartbeat")[-1]["received"] >= 1
+
+
+async def test_what_blocks_the_event_loop_is_named_and_so_is_the_lease_that_it_costs(
+    server: FakeServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polos._watch.EVERY", 0.02)
+    server.lease_seconds, server.heartbeat_seconds = 0.4, 0.1
+
+    @workflow(id="call_api")
+    async def call_api(ctx: Context) -> int:
+        if ctx.attempt == 1:
+            time.sleep(0.7)  # noqa: ASYNC251  # the fault that is to be named
+            server.workers[next(iter(server.workers))].gone = True
+        return ctx.attempt
+
+    async with working(call_api):
+        execution = await server.add("call_api")
+        await server.until(lambda: len(server.bodies("/workers")) == 2)
+    says = r"by call_api \(execution {}\) at .*test_worker\.py:\d+".format(execution["id"])
+    assert re.search(rf"has been blocked for 0\.\d s {says}\. No heartbeat", caplog.text)
+    assert re.search(rf"was blocked for 0\.\d s {says}: make the workflow a sync function", caplog.text)
+    assert re.search(r"its event loop was blocked for 0\.\d s, and its lease is 0\.4 s\. Registering", caplog.text)
+
+
+async def test_many_short_tasks_are_not_taken_for_one_that_blocks(
+    server: FakeServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polos._watch.EVERY", 0.02)
+    server.lease_seconds = 0.4
+
+    @workflow(id="computes")
+    async def computes(ctx: Context) -> None:
+        time.sleep(0.02)  # noqa: ASYNC251
+
+    for _ in range(40):
+        await server.add("computes")
+    async with working(computes):
+        await server.until(lambda: len(server.by_status("completed")) == 40)
+        await server.until(lambda: "was blocked" in caplog.text)
+    assert "by many tasks in turn, such as computes (execution" in caplog.text
 
 
 # -- cancelling ----------------------------------------------------------------------------------------
