@@ -9,23 +9,28 @@ from urllib.parse import quote, urlsplit
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.utils.cache import add_never_cache_headers
+
+SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 class SignInRequired(LoginRequiredMiddleware):
-    """Django's, but HTMX is led to the sign-in page as a whole instead of getting it as a fragment."""
+    """Django's, but HTMX is led to the sign-in page as a whole instead of getting it as a fragment. Who sent
+    something is led back to the page that it was on, and told that it was not carried out."""
 
     def handle_no_permission(  # type: ignore[override]
         self, request: HttpRequest, view_func: Callable[..., Any]
     ) -> HttpResponseBase:
-        if request.headers.get("HX-Request") != "true":
+        by_htmx, sent = request.headers.get("HX-Request") == "true", request.method not in SAFE
+        if not by_htmx and not sent:
             return super().handle_no_permission(request, view_func)
-        return HttpResponse(headers={"HX-Redirect": f"{settings.LOGIN_URL}?next={_page(request)}"})
+        address = f"{settings.LOGIN_URL}?next={_page(request)}{'&unsent=1' if sent else ''}"
+        return HttpResponse(headers={"HX-Redirect": address}) if by_htmx else HttpResponseRedirect(address)
 
 
 def _page(request: HttpRequest) -> str:
-    shown = urlsplit(request.headers.get("HX-Current-URL", "/"))
+    shown = urlsplit(request.headers.get("HX-Current-URL") or request.headers.get("Referer") or "/")
     return quote(shown.path + (f"?{shown.query}" if shown.query else ""))
 
 

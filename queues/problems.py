@@ -128,7 +128,7 @@ def as_problem(error: Exception, *, where: str) -> Problem:
         case QueueNotFound():
             return NotFound(error.detail)
         case NotPossible():
-            return Conflicting(error.detail)
+            return Conflicting(error.detail, **error.extra)
         case StaleView():
             return Conflicting(error.detail, version=error.queue.version)
         case BadLimit():

@@ -41,11 +41,14 @@ class ExecutionNotFound(EngineError):
 
 
 class NotPossible(EngineError):
-    def __init__(self, detail: str) -> None:
+    """`extra` is told to programs beside the sentence."""
+
+    def __init__(self, detail: str, **extra: str) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.extra = extra
 
 
 class ChangedSince(NotPossible):
-    def __init__(self, detail: str) -> None:
-        super().__init__(f"{detail} Nothing was done: look again, then decide.")
+    def __init__(self, detail: str, *, status: str) -> None:
+        super().__init__(f"{detail} Nothing was done: look again, then decide.", execution_status=status)

@@ -216,8 +216,10 @@ def check_seen(row: Locked, seen: Seen | None) -> None:
     if seen is None or (row.status == seen.status and seen.attempt in (None, row.attempt)):
         return
     if row.status == seen.status:
-        raise ChangedSince(f"This changed since you looked: it is {row.status} again, in another attempt.")
-    raise ChangedSince(f"This changed since you looked: it was {seen.status}, and is {row.status} now.")
+        what = f"it is {row.status} again, in another attempt"
+    else:
+        what = f"it was {seen.status}, and is {row.status} now"
+    raise ChangedSince(f"This changed since you looked: {what}.", status=row.status)
 
 
 def note(

@@ -39,7 +39,8 @@ def run_again(
 ) -> RerunOutcome:
     """`payload` is JSON; None for that of the old one. The same `new_id` again has no second effect.
 
-    Raises `ExecutionNotFound`, `BadPayload`, or `NotPossible` when the queue drains or the id is taken.
+    Raises `ExecutionNotFound`, `BadPayload`, or `NotPossible` when the queue drains or the id is taken, also when
+    that was done with another payload.
     """
     edited = payload is not None
     text = _checked(payload) if payload is not None else _payload(execution_id)
@@ -53,6 +54,7 @@ def run_again(
         if old is None:
             raise ExecutionNotFound(execution_id)
         if Rerun.objects.filter(execution_id=new_id, of=execution_id).exists():
+            _check_same(new_id, text)
             return RerunOutcome(new_id, created=False)
         if old.queue.draining:
             raise NotPossible(
@@ -83,6 +85,14 @@ def _payload(execution_id: UUID) -> str:
     if row is None:
         raise ExecutionNotFound(execution_id)
     return str(row[0])
+
+
+def _check_same(new_id: UUID, payload: str) -> None:
+    if _payload(new_id) != payload:
+        raise NotPossible(
+            f"This was sent before, with another payload: it runs as {new_id}. Nothing new was started. To run it "
+            "with this payload, too, begin anew."
+        )
 
 
 def _insert(old: Execution, new_id: UUID, payload: str) -> None:

@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 from django.contrib import messages
 from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.forms import PasswordChangeForm, SetPasswordForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm, SetPasswordForm
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -28,9 +28,22 @@ CONTINENTS = (
 YEAR = 365 * 24 * 3600
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
-sign_in = login_not_required(
-    LoginView.as_view(template_name="accounts/signin.html", redirect_authenticated_user=True)
-)
+UNSENT = "You were signed out when you sent this: it was not carried out. Nothing was changed; do it again."
+
+
+class _SignIn(LoginView):
+    """`unsent`: somebody was signed out while a form was open, and is told what became of it."""
+
+    template_name = "accounts/signin.html"
+    redirect_authenticated_user = True
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        if "unsent" in self.request.POST:
+            messages.warning(self.request, UNSENT)
+        return super().form_valid(form)
+
+
+sign_in = login_not_required(_SignIn.as_view())
 
 
 @login_not_required

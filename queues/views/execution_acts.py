@@ -23,6 +23,8 @@ from queues.models import Change, Queue
 
 from .replies import actor, done, gone_to, is_htmx
 
+STARTED_BEFORE = "You had sent this already: it runs as this execution. Nothing new was started."
+
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @needs(Action.RERUN, of=queue_of_execution)
@@ -36,7 +38,7 @@ def rerun(request: HttpRequest, id: UUID) -> HttpResponse:
     typed = request.POST.get("payload", "").replace("\r\n", "\n")
     if form.is_valid():
         try:
-            run_again(
+            outcome = run_again(
                 id, new_id=new_id, payload=None if typed.strip() == shown.strip() else typed, actor=actor(request),
                 through=Change.Through.PAGE, reason=form.cleaned_data["reason"],
             )  # fmt: skip
@@ -47,7 +49,8 @@ def rerun(request: HttpRequest, id: UUID) -> HttpResponse:
         except ExecutionNotFound:
             raise Http404(NO_EXECUTION) from None
         else:
-            return gone_to(request, "It runs again as this execution.", "execution", new_id)
+            said = "It runs again as this execution." if outcome.created else STARTED_BEFORE
+            return gone_to(request, said, "execution", new_id)
     return _page(request, "rerun", execution, form, status=422, new_id=new_id, payload=typed)
 
 

@@ -1,4 +1,4 @@
-// hx-confirm asks in our own dialog.
+// hx-confirm asks in our own dialog, which stays until it is answered: a refusal is said in it.
 
 const dialog = document.getElementById("dialog");
 const body = document.getElementById("dialog-body");
@@ -8,8 +8,8 @@ document.addEventListener("htmx:confirm", (event) => {
   if (!question) return;
   event.preventDefault();
   const word = elt.querySelector("button")?.textContent ?? "Go on";
-  body.replaceChildren(sheet(question, word, () => {
-    dialog.close();
+  body.replaceChildren(sheet(question, word, ({ target }) => {
+    target.disabled = true;
     issueRequest(true);
   }));
   dialog.showModal();

@@ -8,7 +8,8 @@ document.addEventListener("htmx:afterSettle", (event) => {
   if (event.target !== body) return;
   if (!dialog.open) dialog.showModal();
   // A refused form is shown again: go to what is wrong, else to where the dialog wants to begin.
-  const first = body.querySelector("[aria-invalid=true]") ?? body.querySelector("[autofocus]");
+  const first = ["[aria-invalid=true]", "[role=alert]", "[autofocus]"].map((some) => body.querySelector(some)).find(Boolean);
+  if (first?.role === "alert") first.tabIndex = -1;
   first?.focus();
   first?.select?.();
 });

@@ -86,7 +86,7 @@ function rowsChanged() {
 
 function closed(event) {
   forgetCells();
-  if (GIVE_UP_CODES.includes(event.code)) return location.reload();
+  if (GIVE_UP_CODES.includes(event.code)) return refreshSoon(0);
   const wait = Math.min(15000, 500 * 2 ** tries++) * (0.5 + Math.random() / 2);
   setTimeout(connect, wait);
   tick();
@@ -144,7 +144,8 @@ async function fetchPage(afterOwnAction) {
   const address = location.href;
   const reply = await fetch(address, { headers });
   const elsewhere = reply.headers.get("HX-Redirect");
-  if (elsewhere) return location.assign(elsewhere);
+  // Whoever had a form open learns that it was not carried out.
+  if (elsewhere) return location.assign(elsewhere + (document.querySelector("#dialog[open] form") ? "&unsent=1" : ""));
   if (reply.status === 403 || reply.status === 404) return location.reload();
   if (!reply.ok) throw new Error(`status ${reply.status}`);
   const page = new DOMParser().parseFromString(await reply.text(), "text/html");

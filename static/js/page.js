@@ -1,4 +1,5 @@
 // Everything the pages do in the browser, one behaviour a file. Without it they work by links and forms.
+import "./once.js";
 import "./times.js";
 import "./announce.js";
 import "./dialog.js";

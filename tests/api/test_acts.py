@@ -59,13 +59,33 @@ async def test_priority_is_changed_unless_it_is_not_as_expected(client: Client) 
     assert (await client.call("PUT", f"/api/v1/executions/{uuid4()}/priority", {"priority": 1})).status == 404
 
 
+async def test_cancel_and_retry_are_refused_when_the_status_is_not_as_expected(client: Client) -> None:
+    id = await enqueue(client)
+    path = f"/api/v1/executions/{id}"
+    stale = await client.post(f"{path}/cancellation", {"expected_status": "running"})
+    assert (stale.status, stale.json["execution_status"]) == (409, "queued")
+    assert "it was running, and is queued now" in stale.json["detail"]
+    stale = await client.post(f"{path}/cancellation", {"expected_status": "running", "children": "cancel"})
+    assert (stale.status, await status(client, id)) == (409, "queued")
+    for _ in range(2):  # a repeat is no conflict
+        done = await client.post(f"{path}/cancellation", {"expected_status": "queued"})
+        assert (done.status, done.json["status"]) == (200, "cancelled")
+    stale = await client.post(f"{path}/retry", {"expected_status": "failed"})
+    assert (stale.status, stale.json["execution_status"]) == (409, "cancelled")
+    assert (await client.post(f"{path}/retry", {"expected_status": "cancelled"})).json["status"] == "queued"
+    for act in ("cancellation", "retry"):
+        assert (await client.post(f"{path}/{act}", {"expected_status": "dancing"})).status == 422
+
+
 async def test_an_execution_runs_again_with_another_payload_once(client: Client) -> None:
     old = await enqueue(client, payload={"n": 1})
     new_id = str(uuid4())
     path = f"/api/v1/executions/{old}/rerun"
     answer = await client.post(path, {"id": new_id, "payload": {"n": 2}})
     again = await client.post(path, {"id": new_id, "payload": {"n": 2}})
-    assert (answer.status, again.status) == (201, 200)
+    other = await client.post(path, {"id": new_id, "payload": {"n": 3}})
+    assert (answer.status, again.status, other.status) == (201, 200, 409)
+    assert "Nothing new was started" in other.json["detail"]
     assert (answer.json["id"], answer.json["payload"], answer.json["status"]) == (new_id, {"n": 2}, "queued")
     same = await client.post(path)
     assert (same.status, same.json["payload"]) == (201, {"n": 1})

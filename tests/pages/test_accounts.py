@@ -53,6 +53,20 @@ def test_an_expired_session_sends_htmx_to_sign_in_and_back() -> None:
     assert response.headers["HX-Redirect"] == "/signin?next=/queues/a/b%3Fx%3D1"
 
 
+def test_what_a_stranger_sent_leads_back_to_its_page_and_was_not_carried_out(people: dict[str, User]) -> None:
+    people["vera"].set_password(PASSWORD)
+    people["vera"].save()
+    client = Client()
+    sent = client.post("/trail/no-such-act", headers={"Referer": "http://testserver/trail?kind=pause"})
+    assert sent.status_code == 404
+    sent = client.post("/bulk/new", headers={"Referer": "http://testserver/executions?q=a"})
+    assert sent.headers["Location"] == "/signin?next=/executions%3Fq%3Da&unsent=1"
+    assert "not carried out" in body(client, sent.headers["Location"])
+    form = {"username": "vera", "password": PASSWORD, "next": "/executions?q=a", "unsent": "1"}
+    assert "was not carried out" in client.post("/signin", form, follow=True).content.decode()
+    assert "was not carried out" not in body(client, "/executions")
+
+
 def test_a_link_is_used_up_by_the_button_not_by_looking(people: dict[str, User]) -> None:
     token = signin.make_link(people["vera"], "ana")
     client = Client()

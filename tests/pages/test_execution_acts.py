@@ -181,6 +181,18 @@ def test_pressed_twice_it_runs_once(jonas: Client) -> None:
     assert (first.created, again.created, Execution.objects.count()) == (True, False, 2)
 
 
+def test_sent_again_it_says_that_nothing_new_was_started(jonas: Client) -> None:
+    execution = make_execution(make_queue())
+    form = {"id": str(uuid.uuid4()), "payload": '{"customer": 8}'}
+    address = f"/executions/{execution.id}/rerun"
+    jonas.post(address, form)
+    assert "Nothing new was started" in jonas.post(address, form, follow=True).content.decode()
+    edited = jonas.post(address, form | {"payload": '{"customer": 9}'})
+    assert edited.status_code == 422
+    assert f"with another payload: it runs as {form['id']}" in edited.content.decode()
+    assert Execution.objects.count() == 2
+
+
 def test_it_is_refused_where_it_cannot_be() -> None:
     queue = make_queue()
     execution, other = make_execution(queue), make_execution(queue)

@@ -20,7 +20,7 @@ from queues.models import BulkAct, Change
 from queues.problems import Conflicting, Invalid, NotFound
 from queues.requests import Priority, Text
 
-from .replies import Time
+from .replies import StatusName, Time
 
 REST = Change.Through.REST
 MOST_LISTED, MOST_LEFTS = 100, 200
@@ -28,8 +28,12 @@ MOST_LISTED, MOST_LEFTS = 100, 200
 
 class PriorityChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     priority: Priority  # seconds of head start
-    expected_status: str | None = None  # refused when it has another one
+    expected_status: StatusName | None = None  # refused when it has another one
     reason: Text = ""
+
+
+class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    expected_status: StatusName | None = None  # refused when it has another one
 
 
 class NewRerun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,10 +102,14 @@ class BulkList(Struct, frozen=True, kw_only=True):
 
 
 def prioritise(principal: Principal, execution_id: UUID, said: PriorityChange) -> None:
-    seen = Seen(said.expected_status) if said.expected_status else None
     change_priority(
-        execution_id, priority=said.priority, actor=principal.actor, through=REST, reason=said.reason, seen=seen
-    )
+        execution_id, priority=said.priority, actor=principal.actor, through=REST, reason=said.reason,
+        seen=expected(said.expected_status),
+    )  # fmt: skip
+
+
+def expected(status: StatusName | None) -> Seen | None:
+    return Seen(status) if status else None
 
 
 def rerun(principal: Principal, execution_id: UUID, said: NewRerun) -> tuple[UUID, bool]:

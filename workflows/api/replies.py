@@ -235,8 +235,12 @@ class News(Struct, frozen=True, kw_only=True):
     end: bool  # it is final, and this was all
 
 
+StatusName = Literal["scheduled", "queued", "running", "waiting", "cancelling", "completed", "failed", "cancelled"]
+
+
 class Cancellation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     children: Literal["cancel", "leave"] = "leave"  # and theirs
+    expected_status: StatusName | None = None  # refused when it has another one
 
 
 class LimitChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

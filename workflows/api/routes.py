@@ -90,6 +90,7 @@ _schedule_run = msgspec.json.Decoder(ScheduleRun)
 
 
 _priority_change = msgspec.json.Decoder(acts.PriorityChange)
+_retry = msgspec.json.Decoder(acts.Retry)
 _new_rerun = msgspec.json.Decoder(acts.NewRerun)
 _new_purge = msgspec.json.Decoder(acts.NewPurge)
 _new_bulk_act = msgspec.json.Decoder(acts.NewBulkAct)
@@ -186,13 +187,20 @@ async def get_execution(request: Request, execution_id: UUID, wait: str = "0") -
 )
 def cancel(request: Request, execution_id: UUID) -> HttpResponse:
     """Cancel an execution. One that runs is asked to stop, and holds its slot until it has. Its children are left
-    alone, or with `children` "cancel" cancelled with it, and theirs, as far as this key reaches their queues."""
+    alone, or with `children` "cancel" cancelled with it, and theirs, as far as this key reaches their queues. 409
+    when it has another status than the one expected; asking again changes nothing."""
     request.auth.needs(FULL)
     reads.execution(request.auth, execution_id)
-    if decoded(_cancellation, _body(request) or b"{}").children == "cancel":
-        cancel_family(execution_id, actor=request.auth.actor, through=REST, reaches=request.auth.reaches)
+    said = decoded(_cancellation, _body(request) or b"{}")
+    who: dict[str, Any] = {
+        "actor": request.auth.actor,
+        "through": REST,
+        "seen": acts.expected(said.expected_status),
+    }
+    if said.children == "cancel":
+        cancel_family(execution_id, reaches=request.auth.reaches, **who)
     else:
-        cancel_execution(execution_id, actor=request.auth.actor, through=REST)
+        cancel_execution(execution_id, **who)
     return _json(reads.execution(request.auth, execution_id))
 
 
@@ -205,12 +213,17 @@ def release(request: Request, execution_id: UUID) -> HttpResponse:
     return _json(reads.execution(request.auth, execution_id))
 
 
-@api.post("/executions/{uuid:execution_id}/retry", tags=["executions"], **described((200, ExecutionView)))
+@api.post(
+    "/executions/{uuid:execution_id}/retry",
+    tags=["executions"],
+    **described((200, ExecutionView), body=acts.Retry),
+)
 def retry(request: Request, execution_id: UUID) -> HttpResponse:
-    """Queue a failed or cancelled execution again, in a new place."""
+    """Queue a failed or cancelled execution again, in a new place. 409 when its status is not the expected one."""
     request.auth.needs(FULL)
     reads.execution(request.auth, execution_id)
-    retry_execution(execution_id, actor=request.auth.actor, through=REST)
+    seen = acts.expected(decoded(_retry, _body(request) or b"{}").expected_status)
+    retry_execution(execution_id, actor=request.auth.actor, through=REST, seen=seen)
     return _json(reads.execution(request.auth, execution_id))
 
 
