@@ -7,6 +7,7 @@ bound a burst becomes a hundred threads and errors from the pool; with it, a lin
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
@@ -21,6 +22,7 @@ MAX_API_BYTES = 16 * 1024 * 1024
 MAX_PAGE_BYTES = 2_621_440
 MAX_WAITING = 200
 _IN_MEMORY = 64 * 1024  # bytes of a body; the rest is in a file
+_CODES = {413: "too-large", 503: "unavailable"}  # as in `queues.problems`, which the settings cannot import
 _ALWAYS = frozenset(("/healthz", "/readyz", "/metrics"))  # asked exactly when a server is overloaded
 
 
@@ -41,12 +43,13 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         limit = max_bytes(scope["path"])
-        if announced(scope) > limit:
-            await _refuse_size(send, limit)
+        if (size := announced(scope)) > limit:
+            await _refuse_size(scope, send, limit, f"{size:,}")
         elif scope["path"] in _ALWAYS:
             await self._bounded(scope, receive, send, limit)
         elif self.waiting >= self.max_waiting:
-            await respond(send, 503, "The server is busy. Try again in a moment.", [(b"retry-after", b"2")])
+            busy = "The server is busy. Try again in a moment."
+            await refuse(scope, send, 503, busy, [(b"retry-after", b"2")])
         else:
             await self._in_line(scope, receive, send, limit)
 
@@ -57,7 +60,7 @@ class Gate:
                 if not await _arrived(body, _counting(receive, limit)):
                     return
             except TooLarge:
-                await _refuse_size(send, limit)
+                await _refuse_size(scope, send, limit)
                 return
             self.waiting += 1
             try:
@@ -74,7 +77,7 @@ class Gate:
             await self.application(scope, _counting(receive, limit), send)
         except TooLarge:
             # Django reads the whole body before it answers, so no response has begun.
-            await _refuse_size(send, limit)
+            await _refuse_size(scope, send, limit)
 
 
 async def _arrived(body: IO[bytes], receive: Receive) -> bool:
@@ -122,14 +125,34 @@ def announced(scope: Scope) -> int:
     return 0
 
 
-async def _refuse_size(send: Send, limit: int) -> None:
-    await respond(send, 413, f"A request here has at most {limit:,} bytes.")
+async def _refuse_size(scope: Scope, send: Send, limit: int, size: str = "more") -> None:
+    await refuse(scope, send, 413, f"The request has {size} bytes, at most {limit:,} are allowed.")
+
+
+async def refuse(
+    scope: Scope, send: Send, status: int, sentence: str, headers: list[tuple[bytes, bytes]] | None = None
+) -> None:
+    """In the API's shape where the API is asked."""
+    if not scope["path"].startswith("/api/"):
+        await respond(send, status, sentence, headers)
+        return
+    code = _CODES[status]
+    problem = {
+        "type": f"urn:polos:problem:{code}", "title": code.replace("-", " ").capitalize(),
+        "status": status, "detail": sentence,
+    }  # fmt: skip
+    await respond(send, status, json.dumps(problem), headers, kind=b"application/problem+json")
 
 
 async def respond(
-    send: Send, status: int, sentence: str, headers: list[tuple[bytes, bytes]] | None = None
+    send: Send,
+    status: int,
+    sentence: str,
+    headers: list[tuple[bytes, bytes]] | None = None,
+    *,
+    kind: bytes = b"text/plain; charset=utf-8",
 ) -> None:
     body = sentence.encode()
-    more = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    more = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*more, *(headers or [])]})
     await send({"type": "http.response.body", "body": body})

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar, Unpack, overload
 
-from ._batches import fitting
+from ._batches import MAX_PAYLOAD_BYTES, MAX_RESULT_BYTES, check_request, fitting
 from ._caller import LONGEST_WAIT, PATIENCE, Caller, path_of
 from ._errors import DefinitionError, ExecutionTimeout
 from ._events import Event, event_body, read_event
@@ -250,7 +250,8 @@ class PolosClient(Caller):
         QueueDraining or Conflict when its queue takes nothing new.
         """
         body = {"id": new_id()} | ({} if payload is NOT_GIVEN else {"payload": payload})
-        text = encode(body, f"The payload for {execution_id}")
+        what = f"The payload for {execution_id}"
+        text = check_request(encode(body, what), what, MAX_PAYLOAD_BYTES)
         new = read_execution(await self._call("POST", path_of(execution_id, "/rerun"), text))
         return self._handle_of(new, UNTYPED, created=True)
 
@@ -261,7 +262,8 @@ class PolosClient(Caller):
         when nobody waits for this answer: not yet, not any more, or somebody gave another one.
         """
         path = path_of(execution_id, "/resume")
-        body = encode({"key": key, "data": data}, f"The answer to {key}")
+        what = f"The answer to {key}"
+        body = check_request(encode({"key": key, "data": data}, what), what, MAX_RESULT_BYTES)
         return read_execution(await self._call("POST", path, body))
 
     async def publish_event(self, topic: str, payload: Any = None, *, id: str | None = None) -> Event[Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from ._batches import MAX_PAYLOAD_BYTES, check_request
 from ._ids import new_id
 from ._json import encode
 from ._names import check_name
@@ -42,4 +43,7 @@ def read_event(data: Mapping[str, Any], payload: Any) -> Event[Any]:
 def event_body(topic: str, payload: Any, id: str | None, *, place: str) -> str:
     """A request that publishes; the id makes its repetition harmless."""
     check_name(topic, what="topic", place=place)
-    return encode({"topic": topic, "payload": payload, "id": id or new_id()}, f"The payload of event {topic}")
+    what = f"The payload of event {topic}"
+    return check_request(
+        encode({"topic": topic, "payload": payload, "id": id or new_id()}, what), what, MAX_PAYLOAD_BYTES
+    )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from ._batches import MAX_REQUEST_BYTES
 from ._errors import ServerUnavailable, refused
 from ._json import decode
 from ._settings import Settings
@@ -107,6 +108,8 @@ class Http:
             raise Unreachable(f"broke the connection ({error})") from error
         except OSError as error:
             raise Unreachable(_no_connection(error)) from error
+        if answer.status == 413 and not _problem(answer.body, 413)[1].get("detail"):
+            raise refused(413, _too_large(method, path, body))
         return self._read(answer, read)
 
     async def close(self) -> None:
@@ -179,6 +182,15 @@ def _no_connection(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"has a certificate that is not trusted ({error.verify_message})"
     return f"cannot be reached ({error.strerror or error})"
+
+
+def _too_large(method: str, path: str, body: str | None) -> str:
+    """A proxy in front of the server, mostly, which has a bound of its own and no words for it."""
+    size = len((body or "").encode())
+    return (
+        f"The request {method} {path.partition('?')[0]} has {size:,} bytes, which is more than the server or a "
+        f"proxy in front of it takes (the server {MAX_REQUEST_BYTES:,}; nginx needs client_max_body_size 20m)."
+    )
 
 
 def _decoded(content: bytes, read: Callable[[bytes], Any]) -> Any:

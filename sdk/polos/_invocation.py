@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal, TypedDict
 
+from ._batches import MAX_PAYLOAD_BYTES, check_request
 from ._errors import DefinitionError
 from ._json import decode, encode, encode_each
 from ._names import check_limit, check_name
@@ -96,7 +97,8 @@ def execution_body(item: Invocation, id: str, parent: dict[str, str] | None = No
         body["idempotency_key"] = item.idempotency_key
     if parent is not None:
         body["parent"] = parent
-    return encode(body, _payload_of(item.workflow))
+    what = _payload_of(item.workflow)
+    return check_request(encode(body, what), what, MAX_PAYLOAD_BYTES)
 
 
 def execution_bodies(
@@ -116,6 +118,9 @@ def execution_bodies(
         openings.append(opening)
         payloads.append(payload)
     texts = encode_each(payloads, lambda index: _payload_of(workflows[index]))
+    if max(map(len, texts), default=0) > MAX_PAYLOAD_BYTES:
+        for workflow, text in zip(workflows, texts, strict=True):
+            check_request(text, _payload_of(workflow), MAX_PAYLOAD_BYTES)
     end = f',"parent":{parent}}}' if parent else "}"
     return workflows, [
         f'{opening}"id":"{id}","payload":{text}{end}'

@@ -14,12 +14,14 @@ from ._errors import (
     NotSerializable,
     PayloadInvalid,
     Retry,
+    StepRefused,
+    TooLarge,
     WaitTimeout,
 )
 from ._places import caller
 from ._seconds import seconds_of
 
-NEVER = (Fail, PayloadInvalid, NotSerializable, DuplicateStep)  # they would fail again
+NEVER = (Fail, PayloadInvalid, NotSerializable, DuplicateStep, StepRefused, TooLarge)  # they would fail again
 MAX_FACTOR = 100.0
 MAX_RETRIES = 999
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from . import _retrying
+from ._batches import MAX_RESULT_BYTES, size_over
 from ._errors import AttemptTimeout, NotSerializable
 from ._json import encode
 from ._replay import Replay
@@ -24,7 +25,6 @@ logger = logging.getLogger("polos")
 
 Ending = Literal["cancelled", "released", "dropped", "waiting"]
 
-MAX_RESULT_BYTES = 1024 * 1024
 MAX_MESSAGE = 4_000
 MAX_TRACEBACK = 20_000
 MAX_FRAMES = 20
@@ -111,7 +111,7 @@ def result_json(value: Any, workflow_id: str) -> str:
         return "null"
     what = f"The result of {workflow_id}"
     text = encode(value, what)
-    if len(text) > MAX_RESULT_BYTES // 4 and (size := len(text.encode())) > MAX_RESULT_BYTES:
+    if size := size_over(text, MAX_RESULT_BYTES):
         raise NotSerializable(f"{what} has {size:,} bytes as JSON; the most is {MAX_RESULT_BYTES:,}")
     return text
 

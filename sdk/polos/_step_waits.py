@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar, overload
 from urllib.parse import quote
 
+from ._batches import MAX_RESULT_BYTES, check_request
 from ._errors import Conflict, NotSerializable, StepError, WaitTimeout
 from ._events import Event, event_body, read_event
 from ._ids import child_id
@@ -291,7 +292,8 @@ class WaitSteps(StepBase):
             return
         started, path = self._now(), f"/executions/{quote(execution_id, safe='')}/resume"
         try:
-            body = encode({"key": suspend_key, "data": data}, f"The answer that step {key} gives")
+            what = f"The answer that step {key} gives"
+            body = check_request(encode({"key": suspend_key, "data": data}, what), what, MAX_RESULT_BYTES)
             await self._tools.client.http.call("POST", path, body, lane="steps", patience=None)
         except Exception as error:
             await self._save_error(key, started, error)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from ._batches import MAX_RESULT_BYTES, size_over
 from ._errors import ExecutionFailed, Forbidden, PayloadInvalid, PolosError, StepError, StepRefused, StepsChanged
 from ._json import decode, encode
 from ._replay import Place, Replay, shown
@@ -99,7 +100,11 @@ class StepBase:
     async def _save(
         self, key: str, started: str, *, result: str, child: str | None = None, ended: str | None = None
     ) -> str:
-        saved = await self._submit(self._body(key, started, child=child, ended=ended, result=result))
+        if size := size_over(result, MAX_RESULT_BYTES):
+            detail = f"The result has {size:,} bytes, at most {MAX_RESULT_BYTES:,} are allowed."
+            saved: dict[str, Any] = {"outcome": "invalid", "detail": detail}
+        else:
+            saved = await self._submit(self._body(key, started, child=child, ended=ended, result=result))
         if saved["outcome"] == "invalid":
             error = StepRefused(f"The result of step {key} was not taken: {saved.get('detail', '')}")
             await self._save_error(key, started, error)

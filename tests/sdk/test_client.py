@@ -24,6 +24,7 @@ from polos import (
     PolosClient,
     RequestRefused,
     ServerUnavailable,
+    TooLarge,
     queue,
     workflow,
 )
@@ -95,6 +96,21 @@ async def test_a_queue_that_keeps_its_limit_is_told_once(
     assert caplog.text.count("keeps it") == 1
 
 
+async def test_what_no_request_can_carry_is_refused_with_its_name_size_and_bound(
+    client: PolosClient, server: FakeServer
+) -> None:
+    large, words = "x" * 17_000_000, r" has 17,000,\d\d\d bytes, at most {} are allowed"
+    with pytest.raises(TooLarge, match="The payload of call_api" + words.format("262,144")):
+        await client.invoke(call_api, large)
+    with pytest.raises(TooLarge, match="The payload of named" + words.format("262,144")):
+        await client.batch_invoke([(call_api, 1), (named, large)])
+    with pytest.raises(TooLarge, match="The payload of event news" + words.format("262,144")):
+        await client.publish_event("news", large)
+    with pytest.raises(TooLarge, match="The answer to approve" + words.format("1,048,576")):
+        await client.resume("an-id", "approve", large)
+    assert not server.requests
+
+
 async def test_what_is_wrong_is_refused_before_it_is_sent(client: PolosClient, server: FakeServer) -> None:
     with pytest.raises(BadName):
         await client.invoke("a b")
@@ -164,6 +180,14 @@ async def test_a_refusal_comes_with_the_servers_sentence(client: PolosClient, se
         await client.get_execution("nothing/../here?")
     assert (caught.value.status, caught.value.detail) == (404, "There is no such execution.")
     assert len(server.requests) == 1
+
+
+async def test_a_proxy_that_takes_less_is_named(client: PolosClient, server: FakeServer) -> None:
+    server.fail("/executions", status=413, detail="")
+    with pytest.raises(
+        TooLarge, match=r"POST /executions has \d{3} bytes, which is more than the server or a proxy"
+    ):
+        await client.invoke(call_api)
 
 
 @pytest.mark.parametrize("status", [401, 403, 409, 410, 413, 418, 422])

@@ -242,6 +242,20 @@ async def test_a_step_that_could_not_be_kept_is_on_record_as_failed(server: Fake
     assert server.steps[execution["id"], "child"]["error"]["type"] == "NotSerializable"
 
 
+async def test_a_step_whose_result_is_too_large_is_not_done_again_and_again(
+    server: FakeServer, calls: Calls
+) -> None:
+    async def body(ctx: Context) -> None:
+        await ctx.step.run("large", calls, "x" * 1_100_000)
+
+    execution = await deployed(server, body, body)
+    assert (execution["status"], execution["attempt"], len(calls)) == ("failed", 1, 1)
+    words = (
+        "The result of step large was not taken: The result has 1,100,002 bytes, at most 1,048,576 are allowed."
+    )
+    assert execution["error"]["message"] == server.steps[execution["id"], "large"]["error"]["message"] == words
+
+
 async def test_who_looks_at_the_attempt_may_do_something_else_in_each(server: FakeServer, calls: Calls) -> None:
     async def body(ctx: Context) -> None:
         if ctx.attempt > 1:

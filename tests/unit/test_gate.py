@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
-from polos_web.gate import MAX_PAGE_BYTES, Gate, Receive, Send, respond
+from polos_web.gate import MAX_API_BYTES, MAX_PAGE_BYTES, Gate, Receive, Send, respond
 
 
 class Call:
@@ -22,6 +23,8 @@ class Call:
     async def send(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self.answer, self.headers = message["status"], dict(message["headers"])
+        else:
+            self.body = message["body"]
 
     async def through(self, gate: Gate) -> Call:
         await gate(self.scope, self.receive, self.send)
@@ -51,6 +54,15 @@ async def test_a_size_that_nobody_announced_is_refused_while_it_arrives() -> Non
 async def test_the_api_may_send_more() -> None:
     call = Call(path="/api/v1/executions/batch", parts=(b"x" * MAX_PAGE_BYTES, b"y"))
     assert (await call.through(Gate(reads_everything, at_once=1))).answer == 200
+
+
+async def test_the_api_says_in_its_own_shape_how_large_it_was() -> None:
+    call = Call(path="/api/v1/executions", length=30_000_000, parts=())
+    assert (await call.through(Gate(reads_everything, at_once=1))).answer == 413
+    assert call.headers[b"content-type"] == b"application/problem+json"
+    problem = json.loads(call.body)
+    assert problem["type"] == "urn:polos:problem:too-large"
+    assert problem["detail"] == f"The request has 30,000,000 bytes, at most {MAX_API_BYTES:,} are allowed."
 
 
 async def test_requests_wait_in_line_and_past_that_are_told_to_come_back() -> None:

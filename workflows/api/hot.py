@@ -198,7 +198,7 @@ def _announced(scope: Scope) -> int:
 
 def _check_size(size: int) -> None:
     if size > MAX_REQUEST_BYTES:
-        raise TooLarge(f"A request has at most {MAX_REQUEST_BYTES:,} bytes.")
+        raise TooLarge(f"The request has {size:,} bytes or more, at most {MAX_REQUEST_BYTES:,} are allowed.")
 
 
 # -- a client that goes away -------------------------------------------------------------------------
