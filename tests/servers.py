@@ -80,10 +80,14 @@ class Server:
     def wait_until_ready(self) -> Server:
         deadline = time.monotonic() + START_SECONDS
         while "is running." not in self.output or "Stop" not in self.output:
-            assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.wait_for_end()}"
+            self.assert_runs()
             assert time.monotonic() < deadline, self.output
             time.sleep(0.02)
         return self
+
+    def assert_runs(self) -> None:
+        if self.process.poll() is not None:
+            raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.wait_for_end()}")
 
     def wait_for_end(self, seconds: float = 20) -> str:
         self.process.wait(seconds)

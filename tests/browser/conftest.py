@@ -8,9 +8,10 @@ from typing import Protocol
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group, User
 from django.test import Client
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests import servers
 from tests.servers import Server
@@ -22,6 +23,11 @@ REPORT_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", event => console.error(
     `Content Security Policy: ${event.effectiveDirective} forbids ${event.blockedURI} ${event.sample}`))
 """
+# How long until a test gives up: only a failure takes so long, and a machine may be busy with something else.
+EXPECT_MS, ACT_MS = 20_000, 30_000
+expect.set_options(timeout=EXPECT_MS)
+
+PASSWORD = "correct horse battery"
 ROLES = {"ana": "admin", "jonas": "operator", "vera": "viewer"}
 
 
@@ -59,11 +65,17 @@ def browser(chromium: str) -> Iterator[Browser]:
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
+@pytest.fixture(scope="session")
+def password_hash() -> str:
+    """Made once: it is slow on purpose."""
+    return make_password(PASSWORD)
+
+
 @pytest.fixture
-def people(site: Server, clean_db: None) -> dict[str, User]:
+def people(site: Server, clean_db: None, password_hash: str) -> dict[str, User]:
     cast = {}
     for name, role in ROLES.items():
-        cast[name] = User.objects.create_user(name, password="correct horse battery", is_staff=role == "admin")
+        cast[name] = User.objects.create(username=name, password=password_hash, is_staff=role == "admin")
         cast[name].groups.add(Group.objects.get(name=role))
     return cast
 
@@ -83,6 +95,7 @@ def open_page(site: Server, browser: Browser, people: dict[str, User]) -> Iterat
         scripts: bool = True,
         bypass_csp: bool = False,
     ) -> Page:
+        site.assert_runs()
         context = browser.new_context(
             viewport=PHONE if phone else DESK,  # type: ignore[arg-type]
             color_scheme="dark" if dark else "light",
@@ -94,7 +107,7 @@ def open_page(site: Server, browser: Browser, people: dict[str, User]) -> Iterat
         if as_:
             context.add_cookies([{"name": "sessionid", "value": _session(people[as_]), "url": site.url}])
         page = context.new_page()
-        page.set_default_timeout(8000)
+        page.set_default_timeout(ACT_MS)
         page.add_init_script(REPORT_VIOLATIONS)
         page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
         page.on(
@@ -108,6 +121,7 @@ def open_page(site: Server, browser: Browser, people: dict[str, User]) -> Iterat
     yield opened
     for context in contexts:
         context.close()
+    site.assert_runs()
     assert complaints == []
 
 

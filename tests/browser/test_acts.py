@@ -12,8 +12,7 @@ from queues.models import Change, Queue
 from tests.pages.conftest import make_queue
 from tests.servers import Server
 
-from .conftest import OpenPage
-from .test_journeys import PASSWORD
+from .conftest import PASSWORD, OpenPage
 
 
 def sent(page: Page) -> list[str]:

@@ -105,10 +105,11 @@ def test_lanes_move_with_the_time_and_what_runs_grows(open_page: OpenPage) -> No
     page = open_page("/queues/api-calls?lanes=1", as_="vera")
     bar = page.locator("rect[data-open]")
     before = float(bar.get_attribute("width") or 0)
-    page.wait_for_timeout(1200)
-    assert float(bar.get_attribute("width") or 0) > before + 10
+    page.wait_for_function(
+        "before => document.querySelector('rect[data-open]').getAttribute('width') > before + 10", arg=before
+    )
     finished(queue, worker, slot=2)
-    expect(page.locator(".bars rect.completed")).to_have_count(2, timeout=6000)
+    expect(page.locator(".bars rect.completed")).to_have_count(2)
 
 
 def test_lanes_hold_still_for_who_aims_but_not_for_a_pointer_that_lies_there(open_page: OpenPage) -> None:
@@ -123,7 +124,7 @@ def test_lanes_hold_still_for_who_aims_but_not_for_a_pointer_that_lies_there(ope
     page.wait_for_timeout(700)
     assert bar.get_attribute("width") == before
     finished(queue, worker, slot=2)
-    expect(page.locator(".bars rect.completed")).to_have_count(1, timeout=9000)  # the pointer is still there
+    expect(page.locator(".bars rect.completed")).to_have_count(1)  # the pointer is still there
 
 
 def test_the_page_works_on_a_phone_and_without_scripts(open_page: OpenPage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -46,7 +47,7 @@ def tick_some_rows(page: Page) -> None:
 
 def type_a_search(page: Page) -> None:
     page.get_by_label("Filter queues by name").fill("q-")
-    page.wait_for_timeout(800)
+    expect(page).to_have_url(re.compile("search=q-"))
 
 
 def point_at_a_row(page: Page) -> None:
