@@ -40,7 +40,6 @@ STATE_COLOURS = {
     "drained": "violet",
     "no worker": "red",
     "blocked": "red",
-    "active": "blue",
 }
 
 

@@ -161,11 +161,10 @@ def schedule_pill(state: str) -> SafeString:
 
 
 SCHEDULE_COLOURS = {"paused": "violet", "no worker": "red"}
-WORKER_COLOURS = {"alive": "green", "draining": "violet", "lost": "red"}
+WORKER_COLOURS = {"draining": "violet", "lost": "red"}
 STATUS_COLOURS = {
     "running": "blue",
     "cancelling": "violet",
-    "completed": "green",
     "failed": "red",
     "lost": "amber",
     "retried": "amber",

@@ -17,7 +17,7 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST, require_safe
 from msgspec import Raw
 
-from queues import awaited, details, reads
+from queues import awaited, details, holdups, reads
 from queues.access import NO_EXECUTION, Action, needs, queue_of_execution, sight
 from queues.again import again
 from queues.engine import operate
@@ -41,6 +41,7 @@ def show_execution(request: HttpRequest, id: UUID) -> HttpResponse:
         "queue": queue,
         "final": execution.status in FINAL,
         "place": reads.place_in_line(execution),
+        "why": holdups.why(execution, queue, timezone.now()),
         "seen": reads.seen(execution),
         "rerun_of": reads.rerun_of(execution),
         "reruns": reads.reruns(execution),

@@ -6,7 +6,7 @@ import uuid
 
 from django.test import Client
 
-from queues.models import Deadline, Deduplication, Execution, Holding, Status
+from queues.models import Deadline, Deduplication, Execution, Holding, Queue, Status, Worker
 from workflows.models import Step
 
 from .conftest import finished, make_execution, make_queue, make_worker, running, seconds_ago
@@ -48,6 +48,37 @@ def test_an_execution_shows_payload_attempts_steps_and_family(vera: Client) -> N
     ):
         assert part in said, part
     assert f"/executions/{child.id}" in body(vera, f"/executions/{mine.id}")
+
+
+def test_a_queued_execution_says_why_it_does_not_start(vera: Client) -> None:
+    queue = make_queue(limit=1)
+    mine = make_execution(queue, waited=200)
+
+    def said() -> str:
+        return text(body(vera, f"/executions/{mine.id}"))
+
+    assert "No worker serves call_api here. Start one that registers it." in said()
+    worker = make_worker("worker-a", queue, max_concurrent=1, state="lost", heartbeat_at=seconds_ago(180))
+    assert "No worker serves call_api here; the last one, worker-a, was heard of 3 min" in said()
+    Worker.objects.update(state="draining")
+    assert "No worker takes call_api here: worker-a is draining." in said()
+    Worker.objects.update(state="alive")
+    assert "The queue has room: a worker takes it in its turn." in said()
+    elsewhere = running(make_queue("mail"), worker, 1)
+    assert "The queue has room, but its worker is full: 1 of 1 slots taken." in said()
+    elsewhere.delete()
+    holder = running(queue, worker, 1, workflow="hog", claimed_at=seconds_ago(240))
+    assert "next in line, for 3 min 20 s. Full: 1 of 1 running. Held longest by hog (4 min" in said()
+    assert f'href="/executions/{holder.id}"' in body(vera, f"/executions/{mine.id}")
+    running(queue, worker, 2)
+    assert "Full: 2 of 1 running (it was lowered)." in said()
+    Queue.objects.filter(id=queue.id).update(overridden=True, override_limit=0)
+    assert "The limit is 0, so nothing starts." in said()
+    Queue.objects.filter(id=queue.id).update(
+        paused=True, paused_by="ana", paused_at=seconds_ago(720), paused_reason="DB failover"
+    )
+    assert "Paused 12 min ago by ana: “DB failover”; nothing starts until someone resumes it." in said()
+    assert "Paused" not in text(body(vera, f"/executions/{holder.id}"))
 
 
 def test_an_execution_tells_its_deadlines(vera: Client) -> None:
