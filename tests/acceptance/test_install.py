@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,16 @@ def run(folder: Path, *command: str, **more: str) -> str:
     return done.stdout
 
 
+def install(folder: Path, *command: str) -> None:
+    """Networks have hiccups."""
+    for pause in (2, 10):
+        with suppress(AssertionError, subprocess.TimeoutExpired):
+            run(folder, *command)
+            return
+        time.sleep(pause)
+    run(folder, *command)
+
+
 def is_installed_for(python: Path, example: Path) -> bool:
     """The SDK comes from its own environment, not from the one that runs the tests."""
     return str(example.parent.parent.parent) in run(example, str(python), "-c", ASKS)
@@ -56,14 +68,14 @@ def test_uv_sync_installs_the_example_and_the_sdk(example: Path) -> None:
     uv = shutil.which("uv")
     if uv is None:
         pytest.skip("uv is not installed")
-    run(example, uv, "sync", "--python", sys.executable)
+    install(example, uv, "sync", "--python", sys.executable)
     assert is_installed_for(example / ".venv" / "bin" / "python", example)
 
 
 def test_pip_installs_the_example_and_the_sdk(example: Path) -> None:
     run(example, sys.executable, "-m", "venv", "env")
     python = example / "env" / "bin" / "python"
-    run(example, str(python), "-m", "pip", "install", "--quiet", "-e", ".")
+    install(example, str(python), "-m", "pip", "install", "--quiet", "-e", ".")
     assert is_installed_for(python, example)
 
 
@@ -72,10 +84,10 @@ def test_the_wheel_runs_a_workflow_where_nothing_else_is_installed(tmp_path: Pat
     if uv is None:
         pytest.skip("uv is not installed")
     python = tmp_path / "env" / "bin" / "python"
-    run(tmp_path, uv, "build", "--quiet", "--wheel", "--out-dir", ".", str(SDK))
+    install(tmp_path, uv, "build", "--quiet", "--wheel", "--out-dir", ".", str(SDK))
     (wheel,) = tmp_path.glob("*.whl")
     run(tmp_path, uv, "venv", "--quiet", "--python", sys.executable, "env")
-    run(tmp_path, uv, "pip", "install", "--quiet", "--python", str(python), str(wheel))
+    install(tmp_path, uv, "pip", "install", "--quiet", "--python", str(python), str(wheel))
     result, others, place = run(tmp_path, str(python), "-c", RUNS, POLOS_API_URL=running_server.url).splitlines()
     assert (result, others) == ("42", "[]")
     assert Path(place).is_relative_to(tmp_path / "env")

@@ -85,7 +85,7 @@ async def test_a_long_poll_ends_when_work_arrives(client: Client) -> None:
     began = time.monotonic()
     await client.post(EXECUTIONS, {"workflow_id": "w", "queue_name": "q"})
     assert (await waiting)["executions"]
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 2
 
 
 async def test_a_worker_that_goes_away_gets_nothing(client: Client, engine: Engine) -> None:

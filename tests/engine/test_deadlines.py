@@ -174,7 +174,7 @@ async def test_a_worker_that_waits_for_work_is_asked_at_once_through_any_server(
         await asyncio.sleep(0.1)
         passed(dsn)
         await there.duties.deadlines()
-        assert (await asyncio.wait_for(waiting, 2)).cancel == [id]
+        assert (await asyncio.wait_for(waiting, 4)).cancel == [id]
 
 
 async def test_a_cancelled_one_that_is_still_stopping_ends_cancelled(engine: Engine, dsn: str) -> None:

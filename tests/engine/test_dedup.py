@@ -229,7 +229,7 @@ async def test_a_follower_starts_soon_without_anybody_looking(dsn: str) -> None:
         await crew.take()
         second = await one(engine, "cancel_old", 2)
         await crew.end([first.id], "cancelled")
-        assert ids(await asyncio.wait_for(crew.take(wait=5), 1.5)) == [second.id]
+        assert ids(await asyncio.wait_for(crew.take(wait=5), 4)) == [second.id]
 
 
 # -- debounce --------------------------------------------------------------------------------------

@@ -64,10 +64,12 @@ async def test_lost_connections_are_replaced(database: Database, dsn: str, pause
 async def test_connections_lost_in_flight_are_replaced(database: Database, dsn: str) -> None:
     for _ in range(6):
         flying = asyncio.create_task(fly(database, NAP, 5))
-        await asyncio.sleep(0.1)
-        query(dsn, END_NAPS)
+        async with asyncio.timeout(4):
+            while not flying.done():  # at first it has not even arrived there
+                query(dsn, END_NAPS)
+                await asyncio.wait({flying}, timeout=0.05)
         with pytest.raises(EngineUnavailable):
-            await asyncio.wait_for(flying, 4)
+            await flying
     await asyncio.sleep(0.5)
     await asyncio.wait_for(asyncio.gather(*(fly(database, NAP, 0.3) for _ in range(3))), 5)
 

@@ -15,6 +15,7 @@ from queues.engine.flight import Flight, Row
 from queues.requests import Exchange, Finished
 
 from .crew import Crew, engine_on, enqueue, query
+from .test_servers import until_blocked
 
 
 def held(dsn: str, worker: UUID) -> int:
@@ -72,7 +73,7 @@ async def test_a_claim_whose_commit_is_unknown_is_repeated(
     with psycopg.connect(dsn) as db:
         db.execute("select id from queues_queue for update")
         await enqueue(engine, 3)
-        await asyncio.sleep(0.3)
+        await until_blocked(dsn)
         db.rollback()
     with pytest.raises(EngineUnavailable):
         await poll

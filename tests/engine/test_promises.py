@@ -183,7 +183,7 @@ async def test_a_raised_limit_and_a_resume_wake_who_waits(engine: Engine, act: s
     else:
         await in_django(resume, queue="line", actor="ana", through=REST)
     assert len(await waiting) == 1
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
 
 
 async def test_an_enqueue_and_a_release_wake_who_waits(engine: Engine) -> None:
@@ -195,7 +195,7 @@ async def test_an_enqueue_and_a_release_wake_who_waits(engine: Engine) -> None:
     waiting = asyncio.create_task(crew.take(wait=5))
     await asyncio.sleep(0.05)
     await crew.end(first[:1])
-    assert ids(await asyncio.wait_for(waiting, 1)) == first[1:]
+    assert ids(await asyncio.wait_for(waiting, 4)) == first[1:]
 
 
 async def test_a_lowered_limit_kills_nothing_and_starts_nothing_until_under_it(engine: Engine, dsn: str) -> None:
@@ -366,7 +366,7 @@ async def test_cancelling_holds_the_slot_until_the_worker_has_stopped(engine: En
     await asyncio.sleep(0.1)
     outcome = await in_django(cancel_execution, first, actor="ana", through=REST)
     assert outcome.status == "cancelling"
-    reply = await asyncio.wait_for(waiting, 1)
+    reply = await asyncio.wait_for(waiting, 4)
     assert reply.cancel == [first] and reply.executions == []
     assert await crew.take() == []  # still full
     await crew.end([first], "cancelled")
@@ -450,7 +450,7 @@ async def test_whoever_waits_for_an_execution_learns_its_end(engine: Engine) -> 
     waiting = asyncio.create_task(engine.wait_final(id, 5))
     await crew.take()
     await crew.end([id])
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 4)
 
 
 async def test_work_starts_with_all_notifications_lost(engine: Engine, dsn: str) -> None:
@@ -458,4 +458,4 @@ async def test_work_starts_with_all_notifications_lost(engine: Engine, dsn: str)
     waiting = asyncio.create_task(crew.take(wait=5))
     await asyncio.sleep(0.1)
     query(dsn, INSERTED_BEHIND_THE_BACK)
-    assert len(await asyncio.wait_for(waiting, 2)) == 1
+    assert len(await asyncio.wait_for(waiting, 4)) == 1

@@ -49,7 +49,7 @@ async def test_an_enqueue_at_one_server_starts_at_another(servers: Servers) -> N
     waiting = asyncio.create_task(crew.take(wait=5))
     await asyncio.sleep(0.05)
     wanted = await enqueue(one, 2)
-    claims = await asyncio.wait_for(waiting, 1)
+    claims = await asyncio.wait_for(waiting, 4)
     assert ids(claims) == wanted
 
 
@@ -62,7 +62,7 @@ async def test_a_slot_that_one_server_frees_is_filled_by_another(servers: Server
     waiting = asyncio.create_task(waiter.take(wait=5))
     await asyncio.sleep(0.05)
     await holder.end([first])
-    assert ids(await asyncio.wait_for(waiting, 1)) == [second]
+    assert ids(await asyncio.wait_for(waiting, 4)) == [second]
 
 
 async def test_a_queue_that_somebody_holds_is_claimed_when_it_is_free(servers: Servers, dsn: str) -> None:
@@ -75,7 +75,7 @@ async def test_a_queue_that_somebody_holds_is_claimed_when_it_is_free(servers: S
         waiting = asyncio.create_task(crew.take(wait=5))
         await until_blocked(dsn)
         rival.commit()
-    assert ids(await asyncio.wait_for(waiting, 1)) == wanted
+    assert ids(await asyncio.wait_for(waiting, 4)) == wanted
 
 
 async def test_a_queue_that_somebody_holds_for_long_does_not_hold_up_another(servers: Servers, dsn: str) -> None:
@@ -85,10 +85,10 @@ async def test_a_queue_that_somebody_holds_for_long_does_not_hold_up_another(ser
     free = await enqueue(one, 1, queue="free")
     with psycopg.connect(dsn) as rival:
         rival.execute(HOLD, ("held",))
-        assert ids(await asyncio.wait_for(crew.take(wait=5), 1)) == free
+        assert ids(await asyncio.wait_for(crew.take(wait=5), 4)) == free
         assert await crew.take() == []
         rival.commit()
-    assert ids(await asyncio.wait_for(crew.take(wait=5), 2)) == held
+    assert ids(await asyncio.wait_for(crew.take(wait=5), 4)) == held
 
 
 async def until_blocked(dsn: str) -> None:
@@ -125,7 +125,7 @@ async def test_whoever_waits_at_one_server_learns_the_end_at_another(servers: Se
     await asyncio.sleep(0)
     assert not waiting.done()
     await crew.end([id])
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 4)
 
 
 async def test_a_cancel_reaches_the_worker_through_whatever_server_it_waits_at(servers: Servers) -> None:
@@ -137,7 +137,7 @@ async def test_a_cancel_reaches_the_worker_through_whatever_server_it_waits_at(s
         waiting = asyncio.create_task(crew.exchange(capacity=1, wait=5))
         await asyncio.sleep(0.05)
         await in_django(cancel_execution, id, actor="ana", through=Change.Through.REST)
-        assert (await asyncio.wait_for(waiting, 1)).cancel == [id]
+        assert (await asyncio.wait_for(waiting, 4)).cancel == [id]
 
 
 async def test_a_server_does_not_keep_cancels_of_workers_that_it_never_met(engine: Engine, dsn: str) -> None:

@@ -95,10 +95,15 @@ async def test_a_time_is_awaited_to_the_tenth_of_a_second(dsn: str, duties: bool
     async with engine_on(dsn, duties=duties) as engine:
         crew = await Crew(engine).join(("work", "line"), line=1)
         (id,) = await begin(engine, crew)
-        await wait(crew, id, sleep(1.5))
-        began = time.monotonic()
-        assert ids(await crew.take(wait=5)) == [id]
-        assert 1.4 < time.monotonic() - began < 1.8
+        late = []
+        for turn in range(3):  # the machine may be busy, but not three times
+            await wait(crew, id, sleep(1, key=f"nap {turn}"))
+            began = time.monotonic()
+            assert ids(await crew.take(wait=5)) == [id]
+            late.append(time.monotonic() - began - 1)
+            if late[-1] < 0.3:
+                break
+        assert min(late) > -0.1 and late[-1] < 0.3, late
 
 
 # -- children --------------------------------------------------------------------------------------

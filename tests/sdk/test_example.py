@@ -86,4 +86,5 @@ async def test_a_limit_that_is_chosen_holds(
         await main.in_turn(client, queue="one", limit=1, words="")
         await main.in_turn(client, queue="three", limit=3, words="")
     assert dict(server.peak) == {"one": 1, "three": 3}
-    assert re.findall(r"together (\d\.\d)", capsys.readouterr().out) == ["0.6", "0.2"]
+    one, three = map(float, re.findall(r"together ([\d.]+)", capsys.readouterr().out))
+    assert one >= 0.6 > three >= 0.2
