@@ -20,6 +20,7 @@ class Threads:
     def __init__(self, most: int) -> None:
         self._most = most
         self._count = 0
+        self._closed = False
         self._idle = threading.Semaphore(0)
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
 
@@ -32,7 +33,8 @@ class Threads:
 
     async def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Calls `function` in a thread. When the caller is cancelled it still waits for the end: nobody can stop
-        a thread, and what the function holds is held until it has ended."""
+        a thread, and what the function holds is held until it has ended; but not once this is closed, when the
+        worker has left and the program ends."""
         context = contextvars.copy_context()
         future = asyncio.wrap_future(self._submit(lambda: context.run(function, *args, **kwargs)))
         cancelled: asyncio.CancelledError | None = None
@@ -40,6 +42,8 @@ class Threads:
             try:
                 await asyncio.wait((future,))
             except asyncio.CancelledError as error:
+                if self._closed:
+                    raise
                 cancelled = error
         if cancelled is not None:
             future.exception()  # looked at, so that nobody reports it as forgotten
@@ -47,6 +51,7 @@ class Threads:
         return future.result()
 
     def close(self) -> None:
+        self._closed = True
         for _ in range(self._count):
             self._jobs.put(None)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import sysconfig
 import threading
 import time
 from types import FrameType, TracebackType
@@ -21,7 +20,6 @@ logger = logging.getLogger("polos")
 
 EVERY = 0.25  # seconds between two signs of life
 MOST = 1.0  # seconds without one that are told; half a lease where that is shorter
-LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 STANDSTILLS = "C code that keeps the interpreter's lock, a suspended machine, too little CPU"
 ADVICE = (
@@ -124,8 +122,11 @@ class LoopWatch:
 
 def _place(frame: FrameType) -> str:
     """The innermost line that is not a library's, else the innermost one."""
+    import sysconfig  # takes time, and is needed seldom
+
+    libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
     found: FrameType | None = frame
-    while found is not None and found.f_code.co_filename.startswith(LIBRARIES):
+    while found is not None and found.f_code.co_filename.startswith(libraries):
         found = found.f_back
     best = found or frame
     return file_and_line(best.f_code.co_filename, best.f_lineno)

@@ -181,6 +181,41 @@ async def test_a_process_that_dies_is_started_again(
         working.cancel()
 
 
+async def test_what_dies_at_once_beside_one_that_lives_is_started_again_and_ends_nobody(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A queue of poison kills each new process; code may be broken by a deploy while the others still have it."""
+    monkeypatch.setattr(processes, "RESTART_PAUSE", 0.0)
+    monkeypatch.setenv("PYTHONPATH", str(SDK))
+    group = processes._Group()
+    group.proved = True
+    broken = asyncio.create_task(group.keep_running(["worker", "there_is_no_such_module"]))
+    assert await asyncio.to_thread(
+        eventually, lambda: caplog.text.count("ended with 1; starting") >= 2, seconds=20
+    )
+    group.pass_on(signal.SIGTERM)
+    assert await asyncio.wait_for(broken, 20) <= 0
+    assert group.failure == 0
+
+
+async def test_a_young_process_that_is_killed_from_outside_is_started_again(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(processes, "RESTART_PAUSE", 0.0)
+    monkeypatch.setenv("PYTHONPATH", f"{shop}:{SDK}")
+    monkeypatch.setenv("POLOS_API_URL", "http://127.0.0.1:9")
+    group = processes._Group()
+    running = asyncio.create_task(group.keep_running(["worker", "shop"]))
+    assert await asyncio.to_thread(eventually, lambda: bool(group._processes), seconds=20)
+    (first,) = group._processes
+    first.kill()
+    assert await asyncio.to_thread(
+        eventually, lambda: "was killed by SIGKILL; starting" in caplog.text, seconds=20
+    )
+    group.pass_on(signal.SIGTERM)
+    assert await asyncio.wait_for(running, 20) <= 0
+
+
 async def test_who_waits_sees_the_place_in_line(running_server: Server, shop: Path) -> None:
     with serving(shop, running_server, "shop", "--queues", "cli/doubles"):
         async with PolosClient(running_server.url) as client:

@@ -30,6 +30,12 @@ def test_the_tree_of_errors_is_the_one_that_is_drawn() -> None:
     assert _drawn(_errors.__doc__ or "") == _real(polos.PolosError)
 
 
+def test_every_error_has_its_row_in_the_docs() -> None:
+    rows = [line for line in (SDK.parent / "docs" / "errors.md").read_text().splitlines() if "`" in line]
+    explained = {name for line in rows for name in re.findall(r"`(\w+)", line)}
+    assert [name for _, name in _real(polos.PolosError) if name not in explained | {"PolosError"}] == []
+
+
 def _drawn(text: str) -> list[tuple[int, str]]:
     lines = [line for line in text.splitlines() if "Error" in line.split(":")[0] or "──" in line]
     return [_entry(line) for line in lines]

@@ -792,9 +792,9 @@ asyncio.run(Worker(workflows=[slow]).run())
 """
 
 
-async def _started(tmp_path: Path) -> asyncio.subprocess.Process:
+async def _started(tmp_path: Path, text: str = SCRIPT) -> asyncio.subprocess.Process:
     script = tmp_path / "slow_worker.py"
-    script.write_text(SCRIPT)
+    script.write_text(text)
     process = await asyncio.create_subprocess_exec(sys.executable, str(script), stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     async for line in process.stdout:
@@ -810,6 +810,31 @@ async def test_the_first_signal_drains(server: FakeServer, tmp_path: Path) -> No
     assert await asyncio.wait_for(process.wait(), 10) == 0
     assert execution["status"] == "completed"
     assert server.bodies("/workers")[0]["name"].endswith("/slow_worker")
+
+
+STUCK = """
+import asyncio, time
+from polos import Worker, _session, workflow
+
+_session.STOP_SECONDS = 0.1
+
+@workflow(id="slow")
+def slow(ctx, payload):
+    print("begun", flush=True)
+    time.sleep(payload)
+
+asyncio.run(Worker(workflows=[slow], drain_seconds=0.1).run())
+"""
+
+
+async def test_a_sync_function_that_does_not_end_does_not_keep_the_process(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    execution = await server.add("slow", 60)
+    process = await _started(tmp_path, STUCK)
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 15) == 0
+    assert execution["status"] == "running"
 
 
 async def test_the_second_signal_is_hard(server: FakeServer, tmp_path: Path) -> None:

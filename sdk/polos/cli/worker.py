@@ -8,6 +8,8 @@ import logging
 import os
 import socket
 import sys
+import threading
+import time
 from types import ModuleType
 from typing import Any
 
@@ -19,8 +21,11 @@ from .._worker import DRAIN_SECONDS, Worker
 from .._workflow import Workflow, registered_workflows
 from .processes import run_processes
 
+logger = logging.getLogger("polos")
+
 FORMAT = "%(asctime)s %(levelname)s %(name)s [%(polos_execution)s %(polos_attempt)s] %(message)s"
 MAX_PROCESSES = 1_000
+LAST_SECONDS = 10.0  # for the program to end once the worker has left
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -66,7 +71,20 @@ async def main(options: argparse.Namespace) -> int:
             drain_seconds=options.drain_seconds,
         )
         await worker.run()
+    _end_for_sure()
     return 0
+
+
+def _end_for_sure() -> None:
+    """Python waits for the threads of `asyncio.to_thread`, for ever: what they do was handed back already."""
+
+    def end() -> None:
+        time.sleep(LAST_SECONDS)
+        logger.warning("Threads that the worker's code has started do not end; ending the process all the same.")
+        logging.shutdown()
+        os._exit(0)
+
+    threading.Thread(target=end, name="polos-end", daemon=True).start()
 
 
 def _commands(options: argparse.Namespace) -> list[list[str]]:
