@@ -3,13 +3,16 @@ it keeps what a slow client has not read yet, so all three are done here."""
 
 from __future__ import annotations
 
+from .reactor import loop
+
+# isort: split
 import asyncio
 from typing import Any
 
 from daphne import http_protocol, ws_protocol
 from daphne import server as daphne_server
 from daphne.endpoints import build_endpoint_description_strings
-from daphne.server import Server, twisted_loop
+from daphne.server import Server
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
@@ -128,7 +131,7 @@ class DrainingServer(Server):  # type: ignore[misc]
 
     async def refuse_new(self) -> None:
         if (closed := self.port.stopListening()) is not None:
-            await closed.asFuture(twisted_loop)
+            await closed.asFuture(loop)
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         await super().handle_reply(protocol, message)
@@ -156,12 +159,12 @@ def serve(life: Life, *, host: str, port: int) -> None:
         request_buffer_size=_READ_BYTES,
         websocket_max_message_size=_MAX_MESSAGE_BYTES,
         websocket_max_frame_size=_MAX_MESSAGE_BYTES,
-        ready_callable=lambda: twisted_loop.create_task(life.begin()),
+        ready_callable=lambda: loop.create_task(life.begin()),
         server_name="",
         verbosity=0,
     )
     server.tasks = set()
-    life.watch_signals(twisted_loop, refuse_new=server.refuse_new, let_go=server.stop)
+    life.watch_signals(loop, refuse_new=server.refuse_new, let_go=server.stop)
     server.run()
     if server.listen_problem:
         raise Problem(f"The server cannot listen on {host}, port {port}: {server.listen_problem}")
