@@ -21,7 +21,7 @@ from polos import DefinitionError, Execution, Invocation, PolosClient, Progress,
 from polos import __version__ as polos_version
 from polos._execution import read_execution
 from polos._stream import read_line
-from polos.cli import main, processes, tables
+from polos.cli import main, processes, tables, worker
 from polos.cli.lines import shown_line, shown_progress
 from polos.cli.run import in_words
 from polos.cli.worker import find_workflows
@@ -447,3 +447,17 @@ def test_lines_and_progress_are_told_in_words() -> None:
 
 def test_it_tells_its_version() -> None:
     assert polos("--version").stdout == f"polos {polos_version}\n"
+
+
+def test_commands_run_on_uvloop_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    loops: list[str] = []
+
+    async def record(options: object) -> int:
+        loops.append(type(asyncio.get_running_loop()).__module__)
+        return 0
+
+    monkeypatch.setattr(worker, "main", record)
+    assert main(["worker", "shop"]) == 0
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert main(["worker", "shop"]) == 0
+    assert loops[0] == "uvloop" and loops[1].startswith("asyncio")

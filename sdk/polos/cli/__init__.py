@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .._errors import PolosError
 from .._version import __version__
@@ -20,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 done, 1 it failed (and why on stderr), 2 it was called wrongly, 130 Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
-        status: int = asyncio.run(options.command(options))
+        with asyncio.Runner(loop_factory=_new_event_loop()) as runner:
+            status: int = runner.run(options.command(options))
     except PolosError as error:
         print(f"polos: {error}", file=sys.stderr)
         return 1
@@ -30,6 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
+
+
+def _new_event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's where it is installed: a worker gets about a tenth more done."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _parser() -> argparse.ArgumentParser:
