@@ -13,8 +13,6 @@ from queues.engine.arrays import numbers, texts
 from queues.engine.statements import statement
 from queues.requests import NewExecution, WorkflowDeclaration
 
-from .models import Workflow
-
 KEPT_SECONDS = 2.0
 MAX_KEPT = 10_000
 
@@ -65,13 +63,6 @@ async def resolve(engine: Engine, workflow_id: str) -> Home:
     if kept is None or kept[0] < time.monotonic():
         kept = _keep(workflow_id, await _find(engine, workflow_id))
     return kept[1]
-
-
-def home_of(workflow_id: str) -> Home:
-    """The same for pages, on Django's connection."""
-    options = ("queue__name", *Home._fields[1:])
-    found = Workflow.objects.filter(pk=workflow_id).values_list(*options).first()
-    return Home(*found) if found else Home(workflow_id, None)
 
 
 def fill_in(item: NewExecution, home: Home) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from math import ceil
@@ -51,6 +51,18 @@ class Board:
     def serve(self, member: Member) -> None:
         for queue_id, workflows in member.pairs.items():
             self.served[queue_id].update(workflows)
+
+    def keep(self, members: Collection[Member]) -> None:
+        """Forgets queues that none of these workers serves, or something would stay of every queue that ever had
+        work. Whoever comes is told of its queues."""
+        served: defaultdict[int, set[str]] = defaultdict(set)
+        for member in members:
+            for queue_id, workflows in member.pairs.items():
+                served[queue_id].update(workflows)
+        self.served = served
+        self.ready = {queue_id: known for queue_id, known in self.ready.items() if queue_id in served}
+        self._room_said = {queue_id: said for queue_id, said in self._room_said.items() if queue_id in served}
+        self.full.intersection_update(served)
 
     def say_work(self, queue_id: int, workflows: Iterable[str]) -> None:
         moment = self.now()

@@ -5,7 +5,8 @@ tick       what is due becomes queued, and waits whose time has come end; waits 
            nobody registered for goes to the workers of its workflow; overrides and pauses that have an end, end
 deadlines  what has waited or run for longer than it may fails, or is asked to stop; what takes the place of
            another one with its deduplication key starts once that has stopped
-prune      finished executions, events, and workers that are gone, are deleted after the retention time
+prune      finished executions, events, workers that are gone, what they declared, and sessions that are over, are
+           deleted after the retention time
 others     what other parts of the server do in the background, each in a loop of its own
 """
 
@@ -174,8 +175,8 @@ class Duties:
             await self._prune_queue(queue_id)
         async with engine.database.connection() as conn:
             values = {"days": engine.config.retention_days, "most": MOST_PRUNED}
-            await conn.execute(statement("prune_workers"), values)
-            await conn.execute(statement("prune_events"), values)
+            for name in ("prune_workers", "prune_declarations", "prune_events", "prune_signins"):
+                await conn.execute(statement(name), values)
         await asyncio.sleep(PRUNE_SECONDS)
 
     def others(self) -> list[Callable[[], Awaitable[None]]]:

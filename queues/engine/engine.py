@@ -35,7 +35,7 @@ WATCH_SECONDS = 0.25  # how often executions that somebody waits for are looked 
 
 FAILED_SECONDS = 1.0  # until a background duty that failed is tried again
 MOST_ASKED = 10_000
-MEMBER_MEMORY = 600.0  # seconds
+MEMBER_MEMORY, FORGET_SECONDS = 600.0, 60.0
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,7 @@ class Engine:
         self.duties = Duties(self)
         self.draining = False
         self._members: dict[UUID, Member] = {}
+        self._forget_from = 0.0  # monotonic
         self._waiters: dict[UUID, _Waiter] = defaultdict(_Waiter)
         self._tasks: list[asyncio.Task[None]] = []
         self._small: set[asyncio.Task[None]] = set()
@@ -387,16 +388,22 @@ class Engine:
     def _queue_name(self, queue_id: int) -> str:
         return self.enqueuer.names[queue_id]
 
-    def _forget_members(self, now: float) -> None:
-        """Workers that have not asked for anything in a long time; one that comes back is found again."""
+    def _forget(self, now: float) -> None:
+        """Workers that have not asked for anything in a long time, and queues that nobody uses here: whoever comes
+        back is found again."""
+        if now < self._forget_from:
+            return
+        self._forget_from = now + FORGET_SECONDS
         old = now - MEMBER_MEMORY
-        for worker_id in [worker_id for worker_id, member in self._members.items() if member.seen < old]:
-            del self._members[worker_id]
+        self._members = {id: member for id, member in self._members.items() if member.seen >= old}
+        self.board.keep(self._members.values())
+        self.enqueuer.keep(self.board.served, read_after=old)
+        self.desk.keep(self._members)
 
     async def _look_for_work(self) -> None:
         """The poll behind the hints: with every notification lost, work still starts."""
         began = time.monotonic()
-        self._forget_members(began)
+        self._forget(began)
         if self._members:
             async with self.database.connection() as conn:
                 rows = await (await conn.execute(statement("ready_pairs"))).fetchall()

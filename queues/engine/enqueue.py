@@ -241,8 +241,18 @@ class Enqueuer:
 
     # -- queues by name ----------------------------------------------------------------------------
 
-    async def _ensure_queues(self, asked: Iterable[_Asked]) -> set[str]:
+    async def _ensure_queues(self, asked: Collection[_Asked]) -> set[str]:
         """Makes the queues that do not exist yet; returns the names of those."""
+        created: set[str] = set()
+        while wanted := self._unknown(asked):  # again: meanwhile some may have been forgotten (`keep`)
+            async with self._database.connection() as conn:
+                created |= await self.load_queues(
+                    conn, wanted, declared_by="chosen when an execution was enqueued"
+                )
+        return created
+
+    def _unknown(self, asked: Iterable[_Asked]) -> dict[str, int | None]:
+        """Queues to be read, or made with this limit."""
         old = time.monotonic() - QUEUE_MEMORY
         wanted: dict[str, int | None] = {}
         for queue_name, workflow, limit, *_ in asked:
@@ -251,10 +261,18 @@ class Enqueuer:
             stale = known is not None and limit is not UNSET and known.read_at < old
             if known is None or stale:
                 wanted.setdefault(name, self.default_limit if limit is UNSET else limit)
-        if not wanted:
-            return set()
-        async with self._database.connection() as conn:
-            return await self.load_queues(conn, wanted, declared_by="chosen when an execution was enqueued")
+        return wanted
+
+    def keep(self, served: Collection[int], *, read_after: float) -> None:
+        """Forgets queues that nobody serves here and that were read before that (monotonic) time."""
+        self._queues = {
+            name: known
+            for name, known in self._queues.items()
+            if known.id in served or known.read_at >= read_after
+        }
+        known = {queue.id for queue in self._queues.values()}
+        self.names = {id: name for id, name in self.names.items() if id in known or id in served}
+        self._timed.intersection_update(known)
 
     async def load_queues(self, conn: Connection, wanted: dict[str, int | None], *, declared_by: str) -> set[str]:
         """Reads these queues, making those that are missing with the limit given; returns the new names."""

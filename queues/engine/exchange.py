@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
@@ -230,6 +230,10 @@ class Desk:
         self._cancels.add(worker_id)
         if (worker_id, 0) in self._hall or (worker_id, 1) in self._hall:
             self._serve()
+
+    def keep(self, workers: Collection[UUID]) -> None:
+        """Nothing is told to others any more."""
+        self._cancels.intersection_update(workers)
 
     def close(self) -> None:
         """Nothing waits any longer; what is in line is still served."""

@@ -13,7 +13,7 @@ import pytest
 from queues.engine import Engine
 
 from .asgi_client import Client
-from .conftest import MakeKey, claim, in_database, join
+from .conftest import MakeKey, claim, join
 
 
 async def test_an_execution_is_accepted_once(both: Client) -> None:
@@ -220,14 +220,6 @@ async def test_the_tries_of_a_workflow_count_where_a_request_names_none(client: 
     made = await client.post("/api/v1/executions", {"workflow_id": "invoice", "queue_name": "elsewhere"})
     shown = await client.get(f"/api/v1/executions/{made.json['id']}")
     assert shown.json["max_attempts"] == 7
-
-
-async def test_pages_know_the_home_of_a_workflow(client: Client) -> None:
-    from workflows import registry
-
-    await join(client, ("billing/eu", "invoice"))
-    assert await in_database(registry.home_of, "invoice") == registry.Home("billing/eu", 1)
-    assert await in_database(registry.home_of, "unknown") == registry.Home("unknown", None)
 
 
 async def test_the_options_of_a_workflow_count_where_a_request_says_nothing(client: Client, dsn: str) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import psycopg
 import pytest
 
 from queues.engine import Engine, EngineUnavailable, duties
 from queues.engine.database import Database
+from queues.engine.engine import MEMBER_MEMORY
 
-from .crew import engine_on, enqueue, query
+from .crew import Crew, engine_on, enqueue, query
 
 FAULTS = {
     "57014": "took too long",  # statement_timeout
@@ -93,3 +96,36 @@ async def test_what_the_database_cannot_do_right_now_is_to_be_repeated(
         query(dsn, "drop function refuse cascade")
     await enqueue(engine, 1)
     assert query(dsn, "select count(*) from queues_execution") == [(2,)]
+
+
+async def test_what_nobody_uses_is_forgotten_and_found_again(engine: Engine, dsn: str) -> None:
+    """A server that runs for months has seen many queues and workers."""
+    crew = await Crew(engine).join(("work", "line"))
+    for n in range(20):
+        await enqueue(engine, 1, "other", f"user-{n}", execution_timeout=60.0)
+    engine._forget_from = 0.0
+    engine._forget(time.monotonic())
+    assert set(engine.board.ready) | set(engine.board.served) == {queue_id(dsn, "line")}
+    engine._forget_from = 0.0
+    engine._forget(time.monotonic() + MEMBER_MEMORY + 1)
+    known = (engine.enqueuer._queues, engine.enqueuer.names, engine.enqueuer._timed, engine._members)
+    assert not any((*known, engine.board.ready, engine.board.served, engine.board._room_said, engine.board.full))
+    await enqueue(engine, 1, queue="line")
+    assert len(await crew.take()) == 1
+
+
+def queue_id(dsn: str, name: str) -> int:
+    return int(query(dsn, "select id from queues_queue where name = %s", name)[0][0])
+
+
+async def test_what_is_left_of_those_who_are_long_gone_is_deleted(engine: Engine, dsn: str) -> None:
+    for name in ("pod-1", "pod-2"):
+        await Crew(engine, name).join(("work", "line"), line=5)
+    query(dsn, "update queues_declaration set seen_at = now() - interval '31 days'")
+    query(dsn, "update queues_worker set state = 'left' where name = 'pod-1'")
+    query(dsn, "insert into django_session values ('over', '', now()), ('open', '', now() + interval '1 hour')")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await engine.duties.prune()
+    assert query(dsn, "select worker_name from queues_declaration") == [("pod-2",)]
+    assert query(dsn, "select session_key from django_session") == [("open",)]
