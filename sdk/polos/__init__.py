@@ -12,6 +12,8 @@ Run them with `Worker`, start them with `PolosClient`, or do both in one process
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from ._attempt import Outcome
 from ._client import PolosClient
 from ._context import Context
@@ -66,6 +68,9 @@ from ._sync import SyncClient, SyncHandle
 from ._version import __version__
 from ._worker import Worker
 from ._workflow import Workflow, workflow
+
+if TYPE_CHECKING:  # what `__getattr__` finds
+    from ._aliases import *  # noqa: F403
 
 __all__ = [
     "AttemptTimeout",
@@ -131,3 +136,13 @@ __all__ = [
     "queue",
     "workflow",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Names that code written for `polos-sdk` imports."""
+    if not name.startswith("_"):
+        from . import _aliases
+
+        if name in _aliases.__all__:
+            return getattr(_aliases, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ._errors import AttemptTimeout
+from ._hooks import Hooked, checked
 from ._retrying import RetryPolicy
 from ._running import Run, retry_in
 from ._typing import EMPTY
@@ -40,8 +41,15 @@ class Options:
     on_end: tuple[Hook, ...]
 
 
-def attempt_of(body: Callable[..., Any], options: Options, *, is_async: bool, default: Any) -> Callable[..., Any]:
-    """What a worker calls instead of the body. `default` is that of the body's payload."""
+def attempt_of(
+    body: Callable[..., Any],
+    options: Options,
+    *,
+    is_async: bool,
+    default: Any,
+    load: Callable[[Any], tuple[Any, ...]],
+) -> Callable[..., Any]:
+    """What a worker calls instead of the body. `default` is that of the body's payload, `load` types one."""
 
     async def attempt(ctx: Context, *arguments: Any) -> Any:
         run, call = ctx._run, ctx._tools.threads.call
@@ -52,7 +60,9 @@ def attempt_of(body: Callable[..., Any], options: Options, *, is_async: bool, de
             # A thread is not stopped: a sync function looks at `ctx.cancel_requested`, or ends in time by itself.
             async with asyncio.timeout_at(run.deadline if is_async else None) as scope:
                 for hook in options.on_start:
-                    await call(hook, ctx, _payload(run, arguments, default))
+                    begin = hook.start if isinstance(hook, Hooked) else hook
+                    said = checked(await call(begin, ctx, _payload(run, arguments, default)))
+                    arguments = arguments if said.modified_payload is None else load(said.modified_payload)
                 result = await call(body, ctx, *arguments)
                 if run.ending == "waiting":
                     raise asyncio.CancelledError
@@ -66,7 +76,13 @@ def attempt_of(body: Callable[..., Any], options: Options, *, is_async: bool, de
             await _after_failure(ctx, options, error)
             raise
         for hook in options.on_end:
-            await call(hook, ctx, Outcome(result=result))
+            outcome = Outcome(result=result)
+            if isinstance(hook, Hooked):
+                ended = await call(hook.end, ctx, outcome, _payload(run, arguments, default))
+            else:
+                ended = await call(hook, ctx, outcome)
+            said = checked(ended)
+            result = result if said.modified_output is None else said.modified_output
         return result
 
     return attempt
@@ -96,6 +112,8 @@ async def _after_failure(ctx: Context, options: Options, error: BaseException) -
     pause = retry_in(run.attempt, run.claim["max_attempts"], error, options.policy)
     outcome = Outcome(error=error, will_retry=pause is not None)
     for hook in options.on_end:
+        if isinstance(hook, Hooked):
+            continue
         try:
             await ctx._tools.threads.call(hook, ctx, outcome)
         except Exception:

@@ -49,8 +49,15 @@ class PolosClient(Caller):
     """
 
     def __init__(
-        self, api_url: str | None = None, api_key: str | None = None, *, patience: float = PATIENCE
+        self,
+        api_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        patience: float = PATIENCE,
+        project_id: str | None = None,
+        deployment_id: str | None = None,
     ) -> None:
+        """`project_id` and `deployment_id`, of `polos-sdk`, are not used: one installation is one project."""
         super().__init__(api_url, api_key, patience=patience)
         self._told: set[str] = set()
 
@@ -62,8 +69,17 @@ class PolosClient(Caller):
     async def invoke(
         self, workflow: str, payload: Any = None, **options: Unpack[InvokeOptions]
     ) -> ExecutionHandle[Any]: ...
+    @overload
     async def invoke(
-        self, workflow: Workflow[Any] | str, payload: Any = None, **options: Unpack[InvokeOptions]
+        self, *, workflow_id: str, payload: Any = None, **options: Unpack[InvokeOptions]
+    ) -> ExecutionHandle[Any]: ...
+    async def invoke(
+        self,
+        workflow: Workflow[Any] | str = "",
+        payload: Any = None,
+        *,
+        workflow_id: str = "",
+        **options: Unpack[InvokeOptions],
     ) -> ExecutionHandle[Any]:
         """Starts an execution and returns at once.
 
@@ -85,7 +101,7 @@ class PolosClient(Caller):
         starts when nobody has asked for so long, with the last payload, but at the latest `debounce_longest` after
         the first; once it has started, the next one is another.
         """
-        return await self.start(invocation("PolosClient.invoke", workflow, payload, options))
+        return await self.start(invocation("PolosClient.invoke", workflow or workflow_id, payload, options))
 
     @overload
     async def run(
@@ -255,13 +271,23 @@ class PolosClient(Caller):
         new = read_execution(await self._call("POST", path_of(execution_id, "/rerun"), text))
         return self._handle_of(new, UNTYPED, created=True)
 
-    async def resume(self, execution_id: str, key: str, data: Any = None) -> Execution:
+    async def resume(
+        self,
+        execution_id: str = "",
+        key: str = "",
+        data: Any = None,
+        *,
+        suspend_execution_id: str = "",
+        suspend_step_key: str = "",
+        suspend_workflow_id: str | None = None,
+    ) -> Execution:
         """Answers an execution that is suspended in the step `key` (`ctx.step.suspend`): it goes on with `data`.
 
+        Both have the names `suspend_execution_id` and `suspend_step_key`, too; the workflow need not be said.
         Repeated with the same data it has no second effect. NotFound when there is no such execution, Conflict
         when nobody waits for this answer: not yet, not any more, or somebody gave another one.
         """
-        path = path_of(execution_id, "/resume")
+        path, key = path_of(execution_id or suspend_execution_id, "/resume"), key or suspend_step_key
         what = f"The answer to {key}"
         body = check_request(encode({"key": key, "data": data}, what), what, MAX_RESULT_BYTES)
         return read_execution(await self._call("POST", path, body))

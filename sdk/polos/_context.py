@@ -97,6 +97,23 @@ class Context:
         return str(self._run.claim["root_id"] or self._run.id)
 
     @property
+    def parent_execution_id(self) -> str | None:
+        """`parent_id`, by its name in `polos-sdk`, as the next three."""
+        return self.parent_id
+
+    @property
+    def root_execution_id(self) -> str:
+        return self.root_id
+
+    @property
+    def retry_count(self) -> int:
+        return self.attempt - 1
+
+    @property
+    def cancel_event(self) -> Cancelled:
+        return self.cancelled
+
+    @property
     def deadline(self) -> dt.datetime | None:
         """When this attempt runs into its workflow's `timeout`, or the whole execution into its
         `execution_timeout`, whatever is sooner, in UTC; None without either."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -13,10 +14,42 @@ from ._json import encode
 from ._names import check_name
 
 T = TypeVar("T")
+TYPE = "event_type"
+
+
+class EventNames:
+    """What an event is called elsewhere: in code that was written for `polos-sdk`."""
+
+    __slots__ = ()
+    id: str
+    payload: Any
+    published_at: dt.datetime
+
+    @property
+    def data(self) -> Any:
+        """The payload, without what is said under `event_type`."""
+        if self.event_type is None:
+            return self.payload
+        return {name: value for name, value in self.payload.items() if name != TYPE}
+
+    @property
+    def event_type(self) -> str | None:
+        """What the payload says under `event_type`, if it does."""
+        kind = self.payload.get(TYPE) if isinstance(self.payload, dict) else None
+        return kind if isinstance(kind, str) else None
+
+    @property
+    def created_at(self) -> dt.datetime:
+        return self.published_at
+
+    @property
+    def sequence_id(self) -> int:
+        """A number that no other event has. For the order, look at `published_at`."""
+        return uuid.UUID(self.id).int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event(Generic[T]):
+class Event(EventNames, Generic[T]):
     """What was published under a topic, when (in UTC), and under which id."""
 
     id: str
@@ -24,10 +57,19 @@ class Event(Generic[T]):
     payload: T
     published_at: dt.datetime
 
-    @property
-    def data(self) -> T:
-        """The payload, under the name that other systems have for it."""
-        return self.payload
+
+def typed_payload(data: Any, event_type: str | None) -> Any:
+    """The payload of an event that has a type; ValueError where it could not be kept."""
+    if event_type is None:
+        return data
+    if not isinstance(data, dict | None):
+        raise ValueError(f"event_type is kept in the data of an event, which is a dict then, not {data!r:.100}")
+    return {**(data or {}), TYPE: event_type}
+
+
+def workflow_topic(root_id: str) -> str:
+    """Of what an execution and its children publish with `publish_workflow_event`."""
+    return f"workflow/{root_id}"
 
 
 def read_event(data: Mapping[str, Any], payload: Any) -> Event[Any]:

@@ -28,6 +28,9 @@ class ErrorInfo:
     traceback: str = ""
     reason: str = ""  # queue_timeout, execution_timeout, attempt_timeout, worker_lost; else empty
 
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
@@ -72,6 +75,17 @@ class Execution:
     def is_final(self) -> bool:
         return self.status in FINAL
 
+    def __getitem__(self, name: str) -> Any:
+        """`execution["status"]` is `execution.status`: elsewhere, executions are dicts."""
+        if name not in self.__slots__:
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """`default` also where there is nothing yet: `execution.get("result", {})`."""
+        found = self[name] if name in self.__slots__ else None
+        return default if found is None else found
+
 
 class ExecutionHandle(Generic[R]):
     """An accepted execution: ask how it is, wait for its result, follow it, cancel it, have it done again."""
@@ -100,8 +114,17 @@ class ExecutionHandle(Generic[R]):
     def __repr__(self) -> str:
         return f"<ExecutionHandle {self.id} of {self.workflow_id} on {self.queue}>"
 
-    async def get(self) -> Execution:
-        """Its state now."""
+    @property
+    def root_workflow_id(self) -> str | None:
+        """The workflow of the execution that began it all, as `root_execution_id` is its id."""
+        return self.workflow_id
+
+    @property
+    def root_execution_id(self) -> str:
+        return self.id
+
+    async def get(self, client: PolosClient | None = None) -> Execution:
+        """Its state now. (Elsewhere a client has to be given.)"""
         return await self._client.get_execution(self.id)
 
     async def result(self, timeout: float | None = None) -> R:
@@ -114,7 +137,7 @@ class ExecutionHandle(Generic[R]):
         """What happens to it from its beginning to its end: see `PolosClient.stream`."""
         return self._client.stream(self.id)
 
-    async def cancel(self, *, children: Children = "leave") -> Execution:
+    async def cancel(self, client: PolosClient | None = None, *, children: Children = "leave") -> Execution:
         """Asks to stop it, with `children="cancel"` also what it has started: `PolosClient.cancel_execution`."""
         return await self._client.cancel_execution(self.id, children=children)
 

@@ -12,7 +12,7 @@ from ._batches import MAX_PAYLOAD_BYTES, check_request
 from ._errors import DefinitionError
 from ._json import decode, encode, encode_each
 from ._names import check_limit, check_name
-from ._queue import NOT_GIVEN, MaybeLimit, MaybeSeconds
+from ._queue import NOT_GIVEN, MaybeLimit, MaybeSeconds, Queue
 from ._seconds import seconds_of, timeout_of
 from ._typing import UNTYPED, Shape
 from ._workflow import Workflow
@@ -21,9 +21,20 @@ Pair = tuple[Workflow[Any] | str, Any]
 DedupPolicy = Literal["skip", "replace", "cancel_old"]
 
 
+# What code written for `polos-sdk` says.
+OTHER_NAMES = {"queue": "queue_name", "run_timeout_seconds": "execution_timeout"}
+INSTEAD = {
+    "concurrency_key": 'a limit for each key is a queue for each key: queue_name=f"mail/{key}"',
+    "session_id": "it belongs to agents; put it into the payload",
+    "user_id": "it belongs to agents; put it into the payload",
+}
+
+
 class ChildOptions(TypedDict, total=False):
     """What `ctx.step.invoke` takes beside workflow and payload; `PolosClient.invoke` tells what it means."""
 
+    queue: Queue | str | None  # `queue_name`, or a `Queue` for name and limit
+    run_timeout_seconds: MaybeSeconds  # `execution_timeout`
     queue_name: str | None
     queue_concurrency_limit: MaybeLimit
     priority: int | None
@@ -65,10 +76,22 @@ class Invocation:
 
 def invocation(called: str, workflow: Workflow[Any] | str, payload: Any, options: Mapping[str, Any]) -> Invocation:
     """With the options that somebody gave to the function `called`; TypeError in its name for what is none."""
-    for name in options:
-        if name not in InvokeOptions.__annotations__:
-            raise TypeError(unexpected(called, name, InvokeOptions.__annotations__))
-    return Invocation(workflow=workflow, payload=payload, **options)
+    given = dict(options)
+    for name in options.keys() & OTHER_NAMES.keys():
+        if OTHER_NAMES[name] in options:
+            raise TypeError(f"{called}() got {name} and {OTHER_NAMES[name]}, which are the same: give one")
+        given[OTHER_NAMES[name]] = given.pop(name)
+    for name in given:
+        if name in INSTEAD:
+            raise TypeError(f"{called}() has no {name}: {INSTEAD[name]}")
+        if name not in (known := InvokeOptions.__annotations__):
+            raise TypeError(unexpected(called, name, [each for each in known if each not in OTHER_NAMES]))
+    if workflow == "":
+        raise TypeError(f"{called}() needs a workflow: what @workflow made, or its id")
+    if isinstance(given.get("queue_name"), Queue):
+        queue: Queue = given["queue_name"]
+        given = {"queue_concurrency_limit": queue.concurrency_limit, **given, "queue_name": queue.name}
+    return Invocation(workflow=workflow, payload=payload, **given)
 
 
 def unexpected(called: str, name: str, known: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +23,9 @@ class Polos(PolosClient):
 
     Serves `workflows`, by default all that this process has declared. Leaving the block drains: what still runs
     here may finish for up to `drain_seconds`, after an error it is handed back at once.
+
+    With a `log_file` what the worker says goes there, and not to the handlers of your program. `project_id` and
+    `deployment_id`, of `polos-sdk`, are not used.
     """
 
     def __init__(
@@ -34,8 +38,13 @@ class Polos(PolosClient):
         max_concurrent: int | None = None,
         drain_seconds: float = DRAIN_SECONDS,
         patience: float = PATIENCE,
+        log_file: str | Path | None = None,
+        project_id: str | None = None,
+        deployment_id: str | None = None,
     ) -> None:
         super().__init__(api_url, api_key, patience=patience)
+        self._log_file = log_file
+        self._log: logging.Handler | None = None
         chosen = registered_workflows() if workflows is None else list(workflows)
         self._worker = (
             Worker(chosen, client=self, name=name, max_concurrent=max_concurrent, drain_seconds=drain_seconds)
@@ -45,6 +54,7 @@ class Polos(PolosClient):
         self._serving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        self._open_log()
         if self._worker is not None:
             self._serving = asyncio.create_task(self._worker.serve())
             self._serving.add_done_callback(_tell_failure)
@@ -85,6 +95,24 @@ class Polos(PolosClient):
                     serving.result()
         finally:
             await self.close()
+            self._close_log()
+
+    def _open_log(self) -> None:
+        if self._log_file is not None:
+            self._log = logging.FileHandler(self._log_file, encoding="utf-8")
+            self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            logger.addHandler(self._log)
+            self._before = (logger.level, logger.propagate)
+            logger.setLevel(logging.INFO)
+            logger.propagate = False
+
+    def _close_log(self) -> None:
+        log, self._log = self._log, None
+        if log is not None:
+            logger.removeHandler(log)
+            log.close()
+            level, logger.propagate = self._before
+            logger.setLevel(level)
 
 
 def _tell_failure(serving: asyncio.Task[None]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._errors import BadName, DefinitionError, NotSerializable
+from ._events import EventNames
 from ._json import encode
 from ._names import check_name
 from ._seconds import seconds_of
@@ -44,7 +45,7 @@ class SchedulePayload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventPayload:
+class EventPayload(EventNames):
     """What a workflow gets that an event starts."""
 
     id: str

@@ -67,6 +67,17 @@ class ChildHandle(ExecutionHandle[R]):
         self._steps = steps
         self._asked = 0  # how often its result was waited for
 
+    @property
+    def root_workflow_id(self) -> str | None:
+        """None where only the id of that execution is known."""
+        claim = self._steps._run.claim
+        return None if claim["root_id"] else str(claim["workflow_id"])
+
+    @property
+    def root_execution_id(self) -> str:
+        run = self._steps._run
+        return str(run.claim["root_id"] or run.id)
+
     def result(self, timeout: float | None = None) -> Coroutine[Any, Any, R]:
         """Waits for the end: ExecutionFailed, ExecutionCancelled, or ExecutionTimeout after `timeout` seconds.
 

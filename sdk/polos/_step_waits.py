@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from ._batches import MAX_RESULT_BYTES, check_request
 from ._errors import Conflict, NotSerializable, StepError, WaitTimeout
-from ._events import Event, event_body, read_event
+from ._events import Event, event_body, read_event, typed_payload, workflow_topic
 from ._ids import child_id
 from ._json import encode
 from ._names import check_name
@@ -106,15 +106,27 @@ class WaitSteps(StepBase):
         place = called_from()
         return self._counted(self._wait_for_event(key, place, topic, timeout, since, payload_type))
 
-    def publish_event(self, key: str, topic: str, payload: Any = None) -> Coroutine[Any, Any, str]:
+    def publish_event(
+        self, key: str, topic: str, payload: Any = None, *, data: Any = None, event_type: str | None = None
+    ) -> Coroutine[Any, Any, str]:
         """Publishes an event, once, and gives back its id. Whoever waits for the topic goes on.
 
-        A later attempt does not publish it again: the id is made from execution and key.
+        A later attempt does not publish it again: the id is made from execution and key. `data` is another name of
+        the payload; `event_type` is kept in it, under this name.
 
         BadName for a topic that cannot be one (the rules are those of queues), NotSerializable for a payload that
         JSON cannot hold.
         """
-        return self._counted(self._publish_event(key, called_from(), topic, payload))
+        place, payload = called_from(), data if payload is None else payload
+        return self._counted(self._publish_event(key, place, topic, payload, event_type))
+
+    def publish_workflow_event(
+        self, key: str, data: Any = None, event_type: str | None = None
+    ) -> Coroutine[Any, Any, str]:
+        """Publishes an event for those who follow this execution or its root with `events.stream_workflow`."""
+        root = str(self._run.claim["root_id"] or self._run.id)
+        work = self._publish_event(key, called_from(), workflow_topic(root), data, event_type)
+        return self._counted(work)
 
     @overload
     def suspend(self, key: str, data: Any = None, timeout: Seconds | None = None) -> Coroutine[Any, Any, Any]: ...
@@ -129,6 +141,7 @@ class WaitSteps(StepBase):
 
         `data` is shown to whom is asked (16 KiB of JSON at most). The answer comes on the execution's page, by
         `polos resume`, `PolosClient.resume`, `ctx.step.resume` of another workflow, or REST; the first one counts.
+        (A dict that has no `data` of its own gives itself under this name, where other systems keep the answer.)
         Slot and worker are given back meanwhile. `answer_type` says what the answer is; without it, it is JSON.
 
         WaitTimeout when there was none after `timeout` (seconds or a timedelta; None: waits for ever); StepError
@@ -136,12 +149,25 @@ class WaitSteps(StepBase):
         """
         return self._counted(self._suspend(key, called_from(), data, timeout, answer_type))
 
-    def resume(self, key: str, execution_id: str, suspend_key: str, data: Any = None) -> Coroutine[Any, Any, None]:
+    def resume(
+        self,
+        key: str,
+        execution_id: str = "",
+        suspend_key: str = "",
+        data: Any = None,
+        *,
+        suspend_execution_id: str = "",
+        suspend_step_key: str = "",
+        suspend_workflow_id: str | None = None,
+    ) -> Coroutine[Any, Any, None]:
         """Answers another execution that is suspended under `suspend_key`, once.
+
+        Both have the names `suspend_execution_id` and `suspend_step_key`, too; the workflow need not be said.
 
         NotFound when there is none that this worker may see, Conflict when nobody waits for it (any more).
         """
-        return self._counted(self._resume(key, called_from(), execution_id, suspend_key, data))
+        id, asked = execution_id or suspend_execution_id, suspend_key or suspend_step_key
+        return self._counted(self._resume(key, called_from(), id, asked, data))
 
     # -- times -------------------------------------------------------------------------------------
 
@@ -236,7 +262,9 @@ class WaitSteps(StepBase):
         if "answer" not in found:
             words = f"Nobody answered within {_told(timeout)}: step {key!r} at {shown(place)}"
             raise kept(WaitTimeout(words), key)
-        return self._typed(found["answer"], _shape(answer_type), key, "The answer to step")
+        shape = _shape(answer_type)
+        answer = self._typed(found["answer"], shape, key, "The answer to step")
+        return Answer(answer) if shape.plain and isinstance(answer, dict) else answer
 
     async def _answer(
         self,
@@ -267,7 +295,9 @@ class WaitSteps(StepBase):
             raise self._another_kind(key, "step.wait_for_event" if kind == "event" else "step.suspend")
         return known
 
-    async def _publish_event(self, key: str, place: Place, topic: str, payload: Any) -> str:
+    async def _publish_event(
+        self, key: str, place: Place, topic: str, payload: Any, event_type: str | None
+    ) -> str:
         id = child_id(self._run.id, key)
         if await self._is_stored(key, place):
             if self._replay.stored[key] != {"event_id": id}:
@@ -275,7 +305,7 @@ class WaitSteps(StepBase):
             return id
         started, http = self._now(), self._tools.client.http
         try:
-            body = event_body(topic, payload, id, place=shown(place))
+            body = event_body(topic, typed_payload(payload, event_type), id, place=shown(place))
             await http.call("POST", "/events", body, lane="steps", patience=None)
         except Conflict:
             pass  # an earlier attempt published it with another payload, and was lost before it could save that
@@ -299,6 +329,20 @@ class WaitSteps(StepBase):
             await self._save_error(key, started, error)
             raise
         await self._save(key, started, result=encode({"resumed": execution_id}, f"Step {key}"))
+
+
+class Answer(dict[str, Any]):
+    """The dict that somebody answered. `answer["data"]` is the answer itself, unless it has such a field."""
+
+    __slots__ = ()
+
+    def __missing__(self, name: str) -> Any:
+        if name == "data":
+            return self
+        raise KeyError(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self if name == "data" and name not in self else super().get(name, default)
 
 
 def _time_of(key: object) -> str:

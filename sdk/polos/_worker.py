@@ -74,9 +74,18 @@ class Worker:
         with leave_signals(self._on_signal):
             await self.serve()
 
+    @property
+    def workflows(self) -> list[Workflow[Any]]:
+        """What it serves."""
+        return list(self._workflows.values())
+
     def stop(self) -> None:
         """Begins to drain; `run` returns when it is done."""
         self._draining.set()
+
+    async def shutdown(self) -> None:
+        """`stop`, for code that awaits it."""
+        self.stop()
 
     async def serve(self) -> None:
         """`run` without signals: for a worker inside another program."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, Unpack, overl
 
 from . import _retrying, _typing
 from ._attempt import Hooks, Options, attempt_of, hooks_of
-from ._errors import BadSignature, DefinitionError, DuplicateWorkflow, NotSerializable
+from ._errors import BadName, BadSignature, DefinitionError, DuplicateWorkflow, NotSerializable
 from ._json import encode
 from ._names import check_name
-from ._places import file_and_line
+from ._places import caller, file_and_line
 from ._queue import QueueOption, read_queue_option
 from ._retrying import RetryPolicy, retries_of
 from ._schedule import ScheduleOption, read_schedule, read_trigger
@@ -56,9 +56,8 @@ class Workflow(Generic[R]):
     ) -> None:
         self.body = function
         self.place = _place_of(function)
-        self.id = check_name(
-            id if id is not None else getattr(function, "__name__", ""), what="workflow", place=self.place
-        )
+        self.id = check_name(_id_of(function, self.place) if id is None else id, what="workflow", place=self.place)
+        _check_function(function, self)
         self.queue = read_queue_option(queue, workflow_id=self.id, place=self.place)
         self.retries = _checked_retries(retries, self.id, self.place)
         self.queue_timeout = _checked_timeout(queue_timeout, "queue_timeout", self)
@@ -68,14 +67,18 @@ class Workflow(Generic[R]):
         self.trigger = read_trigger(
             trigger_on_event, batch_size, batch_timeout_seconds, workflow_id=self.id, place=self.place
         )
-        self.description = _first_paragraph(description if description is not None else function.__doc__)
+        self.description = _first_paragraph(
+            function.__doc__ if description is None else _checked_description(description, self)
+        )
         self.is_async = _is_async(function, self.place)
         self._payload = _payload_parameter(function, self.id, self.place)
         self.function = function  # what a worker calls
         if (retry_policy, timeout) != (None, None) or on_start or on_end:
             options = _options(self, retry_policy, timeout, on_start, on_end)
             default = self._payload.default if self._payload else _typing.EMPTY
-            self.function = attempt_of(function, options, is_async=self.is_async, default=default)
+            self.function = attempt_of(
+                function, options, is_async=self.is_async, default=default, load=self.arguments
+            )
         self._payload_shape: Shape | None = None if self._payload else UNTYPED
         self._result_shape: Shape | None = None
         self.__name__ = self.id
@@ -305,10 +308,24 @@ def _duplicate(first: Workflow[Any], second: Workflow[Any]) -> DuplicateWorkflow
 
 
 def _place_of(function: Callable[..., Any]) -> str:
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    if code is None:
-        return f"<{type(function).__name__}>"
+    code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+    if code is None:  # a partial, an object that is called
+        return caller()
     return file_and_line(code.co_filename, code.co_firstlineno)
+
+
+def _id_of(function: Callable[..., Any], place: str) -> str:
+    name = getattr(function, "__name__", None)
+    if name is None or name == "<lambda>":
+        raise BadName(f"{place}: {function!r:.250} has no name that could name a workflow: say @workflow(id=…)")
+    return str(name)
+
+
+def _check_function(function: Any, of: Workflow[Any]) -> None:
+    if isinstance(function, Workflow):
+        raise BadSignature(f"{of.place}: workflow {of.id}: {function.id} is a workflow already")
+    if isinstance(function, type) or not callable(function):
+        raise BadSignature(f"{of.place}: workflow {of.id} is to be a function, not {function!r:.250}")
 
 
 def _is_async(function: Callable[..., Any], place: str) -> bool:
@@ -322,7 +339,8 @@ def _payload_parameter(function: Callable[..., Any], id: str, place: str) -> ins
     parameters = list(inspect.signature(function).parameters.values())
     positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     others = positional[2:] + [each for each in parameters if each.kind is each.KEYWORD_ONLY]
-    if not positional or any(each.default is _typing.EMPTY for each in others):
+    lost = len(positional) == 1 and any(each.kind is each.VAR_KEYWORD for each in parameters)  # the payload is one
+    if not positional or lost or any(each.default is _typing.EMPTY for each in others):
         raise BadSignature(f"{place}: workflow {id} takes (ctx) or (ctx, payload)")
     payload = positional[1] if len(positional) > 1 else None
     if payload is not None and payload.default is not _typing.EMPTY:
@@ -352,6 +370,8 @@ def _options(
             on_start=hooks_of(on_start, name="on_start", second="payload"),
             on_end=hooks_of(on_end, name="on_end", second="outcome"),
         )
+    except DefinitionError:
+        raise
     except ValueError as error:
         raise DefinitionError(f"{of.place}: workflow {of.id}: {error}") from error
 
@@ -382,6 +402,12 @@ def _checked_priority(priority: object, of: Workflow[Any]) -> int:
             f"{MAX_PRIORITY:,}, not {priority!r}"
         )
     return priority
+
+
+def _checked_description(description: object, of: Workflow[Any]) -> str:
+    if isinstance(description, str):
+        return description
+    raise DefinitionError(f"{of.place}: workflow {of.id}: description is a text, not {description!r}")
 
 
 def _checked_retries(retries: object, id: str, place: str) -> int:

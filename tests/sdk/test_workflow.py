@@ -187,6 +187,7 @@ def test_what_pydantic_cannot_check_is_refused() -> None:
         lambda: None,
         lambda a, b, c: None,
         lambda a, *, b: None,
+        lambda a, **payload: None,
     ],
 )
 def test_signatures_that_nobody_could_call_are_refused(function: Any) -> None:
@@ -233,9 +234,43 @@ def test_ids_follow_the_rule_for_names(id: Any) -> None:
         async def any_name(ctx: Any) -> None: ...
 
 
-def test_a_lambda_needs_an_id() -> None:
-    with pytest.raises(BadName):
-        workflow(lambda ctx: None)
+class Called:
+    def __call__(self, ctx: Any) -> None: ...
+
+
+@pytest.mark.parametrize("nameless", [lambda ctx: None, functools.partial(print, 1), Called()])
+def test_what_has_no_name_needs_an_id(nameless: Any) -> None:
+    with pytest.raises(BadName, match=r"test_workflow\.py:\d+: .* has no name .*: say @workflow\(id=…\)"):
+        workflow(nameless)
+
+
+@pytest.mark.parametrize("thing", [3, Called, "text"])
+def test_what_is_no_function_is_refused(thing: Any) -> None:
+    with pytest.raises(BadSignature, match=r"test_workflow\.py:\d+: workflow odd is to be a function, not"):
+        workflow(id="odd")(thing)
+
+
+def test_a_workflow_is_declared_once() -> None:
+    @workflow(id="declared")
+    async def declared(ctx: Any) -> None: ...
+
+    with pytest.raises(BadSignature, match=r"workflow odd: declared is a workflow already"):
+        workflow(id="odd")(declared)
+
+
+def test_two_partials_with_one_id_are_refused_too() -> None:
+    def add(more: int, ctx: Any) -> None: ...
+
+    workflow(id="part")(functools.partial(add, 1))
+    with pytest.raises(DuplicateWorkflow):
+        workflow(id="part")(functools.partial(add, 2))
+
+
+@pytest.mark.parametrize("options", [{"description": 5}, {"timeout": "5s"}, {"timeout": 0}])
+def test_an_option_that_cannot_be_meant_is_told_with_one_place(options: Any) -> None:
+    with pytest.raises(DefinitionError) as refused:
+        workflow(id="odd", **options)(Called())
+    assert str(refused.value).count("test_workflow.py:") == 1
 
 
 def test_a_partial_is_a_function_too() -> None:

@@ -1,0 +1,1 @@
+"""Modules of `polos-sdk` under their names there."""

@@ -1,0 +1,7 @@
+"""Types of `polos-sdk` under their names there."""
+
+from __future__ import annotations
+
+from .._aliases import BatchStepResult, BatchWorkflowInput
+
+__all__ = ["BatchStepResult", "BatchWorkflowInput"]
