@@ -181,6 +181,10 @@ def _no_connection(error: OSError) -> str:
 
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"has a certificate that is not trusted ({error.verify_message})"
+    if isinstance(
+        error, ConnectionRefusedError
+    ):  # of which asyncio says "Connect call failed ('127.0.0.1', 8080)"
+        return "cannot be reached (connection refused)"
     return f"cannot be reached ({error.strerror or error})"
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import fcntl
 import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +67,7 @@ async def dies(ctx):
 async def lives(ctx):
     return "alive"
 """
+NOBODY = "01a00000-0000-7000-8000-000000000000"
 SDK = Path(__file__).parents[2] / "sdk"
 
 
@@ -244,12 +248,73 @@ def test_what_is_not_waited_for_can_be_cancelled(running_server: Server) -> None
     assert (silent.stdout, silent.stderr) == ("", "it has logged nothing\n")
     cancelled = polos("cancel", id, server=running_server)
     assert (cancelled.returncode, cancelled.stdout) == (0, f"{id} is cancelled\n")
-    unknown = polos("cancel", "nonsense", id, server=running_server)
-    assert unknown.returncode == 1
-    assert unknown.stderr.startswith("nonsense: ")
+    unknown = polos("cancel", NOBODY, id, server=running_server)
+    assert (unknown.returncode, unknown.stdout) == (1, f"{id} is cancelled\n")
+    assert unknown.stderr == f"{NOBODY}: There is no execution {NOBODY}.\n"
     again = polos(*idle, "--key", "once", server=running_server)
     assert again.returncode == 1
+    assert "Nothing was started: this execution is there already under the idempotency key 'once'." in again.stderr
     assert "was cancelled" in again.stderr
+    short = tables.short_id(id)
+    assert polos("retry", short, server=running_server).stdout == f"{id} is queued\n"
+    refused = polos("retry", id, short, server=running_server)
+    assert refused.returncode == 1
+    assert refused.stderr.count("Only a failed or cancelled execution can be retried; this one is queued.") == 2
+    anew = polos("rerun", id, "--payload", '{"n": 6}', server=running_server).stdout.strip()
+    found = polos(
+        "executions", "--search", "payload.n:6", "--queue", "cli/nobody", "--json", server=running_server
+    )
+    assert [each["id"] for each in json.loads(found.stdout)] == [anew]
+    assert polos("cancel", id, anew, "--children", "cancel", server=running_server).returncode == 0
+    ends = polos("logs", f"abcdef…{'0' * 12}", server=running_server)
+    assert (ends.returncode, ends.stderr) == (1, "polos: There is no execution abcdef…000000000000.\n")
+
+
+def test_a_table_is_as_wide_as_the_terminal(running_server: Server) -> None:
+    words = ("run", "cli-nobody-with-a-long-name", "--queue", f"cli/{'long-' * 9}name", "--no-wait")
+    id = polos(*words, server=running_server).stdout.strip()
+    listed = ("executions", "--search", f"id:{id}")
+    whole = polos(*listed, server=running_server).stdout.splitlines()[1]
+    assert whole.split()[:3] == [id, words[1], words[3]]
+    shown = in_a_terminal(*listed, server=running_server, columns=80)
+    assert {len(line) <= 80 for line in shown} == {True}
+    assert re.match(rf"{tables.short_id(id)}  cli-nob\S*…\S*-name  cli/lon\S*…\S*-name  queued ", shown[1])
+    assert polos("cancel", shown[1].split()[0], server=running_server).stdout == f"{id} is cancelled\n"
+    many = polos("cancel", id[:6], server=running_server)
+    assert many.stderr == f"{id[:6]}: Several executions have an id like {id[:6]}: give more of it.\n"
+
+
+def in_a_terminal(*arguments: str, server: Server, columns: int) -> list[str]:
+    ours, theirs = os.openpty()
+    with open(ours, "rb", buffering=0) as screen:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        env = {name: value for name, value in environment(server).items() if name != "COLUMNS"}
+        process = subprocess.Popen([sys.executable, "-m", "polos", *arguments], env=env, stdout=theirs)
+        os.close(theirs)
+        assert process.wait(30) == 0
+        return screen.read(100_000).decode().splitlines()
+
+
+def test_a_server_that_is_away_or_refuses_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("polos.cli.queues.SHORT_PATIENCE", 0.1)
+    assert main(["queues", "--api-url", "http://127.0.0.1:9"]) == 1
+    assert capsys.readouterr().err.endswith(
+        "polos: The server http://127.0.0.1:9 cannot be reached (connection refused). Is it running "
+        "(`polos-server start`)? POLOS_API_URL or --api-url says where to look.\n"
+    )
+
+
+def test_a_refused_key_is_told_with_what_to_do(
+    running_server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POLOS_API_KEY", "polos_nonsense")
+    assert main(["queues", "--api-url", running_server.url]) == 1
+    assert capsys.readouterr().err == (
+        "polos: Send the API key as “Authorization: Bearer polos_…”, complete and unchanged. "
+        "`polos-server createkey NAME` makes one, on the server; give it in POLOS_API_KEY.\n"
+    )
 
 
 def test_what_is_for_later_is_not_started_now(running_server: Server) -> None:
@@ -330,6 +395,9 @@ def test_queues_can_be_watched(running_server: Server) -> None:
         (["executions", "--limit", "0"], "a whole number from 1 to 10,000"),
         (["queues", "--watch", "never"], "a number of seconds"),
         (["cancel"], "ID"),
+        (["cancel", "nonsense"], "'nonsense' is no id of an execution, nor the beginning of one"),
+        (["retry", "abcde"], "'abcde' is no id of an execution"),
+        (["rerun", "abcdef", "--payload", "{"], "this is not JSON"),
         (["logs", "nonsense"], "'nonsense' is no id of an execution"),
         (["resume", "nonsense"], "'nonsense' is no id of an execution"),
     ],
@@ -403,6 +471,26 @@ def test_names_cannot_move_the_cursor() -> None:
         "a\N{REPLACEMENT CHARACTER}[2Jb             5",
         "longer name here  12",
     ]
+
+
+def test_columns_get_narrower_the_widest_first() -> None:
+    head, row = (
+        ("ID", "NAME", "N", "WHY"),
+        ("019a5b3c-0000-7000-8000-0000000c3f2a", "a" * 20 + "b" * 20, 7, "c" * 30),
+    )
+    short: dict[int, tables.Shorten] = {0: "id", 1: "middle", 3: "end"}
+
+    def line(width: int | None) -> str:
+        return tables.table(head, [row], right=[2], short=short, width=width).splitlines()[1]
+
+    assert line(None) == f"{row[0]}  {row[1]}  7  {row[3]}"
+    assert line(113) == line(None)
+    assert line(112) == f"019a…0c3f2a  {row[1]}  7  {row[3]}"
+    assert line(60) == f"019a…0c3f2a  {'a' * 10}…{'b' * 10}  7  {'c' * 20}…"
+    assert line(38) == "019a…0c3f2a  aaaaa…bbbb  7  ccccccccc…"
+    assert line(30) == "019a…0c3f2a  aaaaa…bbbb  7  c…"
+    wide = tables.table(("NAME", "N"), [("北京" * 20, 1), ("e\u0301", 2)], short={0: "middle"}, width=20)
+    assert wide.splitlines() == [f"NAME{' ' * 15}N", "北京北京…北京北京  1", f"e\u0301{' ' * 18}2"]
 
 
 def test_states_are_told_in_words() -> None:

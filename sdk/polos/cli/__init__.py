@@ -8,12 +8,17 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from .._errors import PolosError
+from .._errors import Forbidden, PolosError, RequestRefused, ServerUnavailable, Unauthorized
 from .._version import __version__
-from . import cancel, executions, logs, queues, resume, run, worker
+from . import cancel, executions, logs, queues, rerun, resume, retry, run, worker
 
-COMMANDS = (worker, run, queues, executions, logs, resume, cancel)
+COMMANDS = (worker, run, queues, executions, logs, resume, cancel, retry, rerun)
 INTERRUPTED = 130
+HINTS: dict[type[PolosError], str] = {
+    ServerUnavailable: "Is it running (`polos-server start`)? POLOS_API_URL or --api-url says where to look.",
+    Unauthorized: "`polos-server createkey NAME` makes one, on the server; give it in POLOS_API_KEY.",
+    Forbidden: "An admin makes keys that may do more: `polos-server createkey`.",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with asyncio.Runner(loop_factory=_new_event_loop()) as runner:
             status: int = runner.run(options.command(options))
     except PolosError as error:
-        print(f"polos: {error}", file=sys.stderr)
+        print(f"polos: {_told(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -40,6 +45,13 @@ def _new_event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
+
+
+def _told(error: PolosError) -> str:
+    """What is wrong, and what to do."""
+    said = error.detail if isinstance(error, RequestRefused) else str(error)
+    hint = next((hint for kind, hint in HINTS.items() if isinstance(error, kind)), None)
+    return said if hint is None else f"{said.rstrip('.')}. {hint}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from .._client import PolosClient
-from .._errors import RequestRefused
+from .ids import execution_id, for_each
 from .pages import SHORT_PATIENCE
 
 
@@ -17,17 +16,20 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
         help="cancel executions",
         description="Cancels executions. One that runs holds its slot until its worker has stopped it.",
     )
-    parser.add_argument("ids", nargs="+", metavar="ID")
+    parser.add_argument("ids", nargs="+", type=execution_id, metavar="ID")
+    parser.add_argument(
+        "--children",
+        choices=("cancel", "leave"),
+        default="leave",
+        help="what becomes of what they have started (default: %(default)s)",
+    )
     return parser
 
 
 async def main(options: argparse.Namespace) -> int:
-    status = 0
     async with PolosClient(options.api_url, patience=SHORT_PATIENCE) as client:
-        for id in options.ids:
-            try:
-                print(f"{id} is {(await client.cancel_execution(id)).status}")
-            except RequestRefused as error:
-                print(f"{id}: {error.detail}", file=sys.stderr)
-                status = 1
-    return status
+
+        async def cancel(id: str) -> str:
+            return f"{id} is {(await client.cancel_execution(id, children=options.children)).status}"
+
+        return await for_each(client, options.ids, cancel)

@@ -1,4 +1,4 @@
-"""`polos executions`: the latest ones, or those of a queue, a workflow, a status."""
+"""`polos executions`: the latest ones, or those that a search finds."""
 
 from __future__ import annotations
 
@@ -7,23 +7,34 @@ import json
 from typing import Any
 
 from .._client import PolosClient
-from .pages import read_pages
-from .tables import ago, table
+from .._listing import search_query
+from .ids import execution_id, whole_id
+from .pages import SHORT_PATIENCE, read_pages
+from .tables import Shorten, ago, screen_width, table
 
 HEAD = ("ID", "WORKFLOW", "QUEUE", "STATUS", "ATTEMPT", "ENQUEUED", "ERROR")
 STATUSES = ("scheduled", "queued", "running", "waiting", "cancelling", "completed", "failed", "cancelled")
-FILTERS = ("queue", "workflow", "status", "parent")
-LONGEST_ERROR = 60
+FILTERS = ("queue", "workflow", "status", "since", "before")
+SHORT: dict[int, Shorten] = {0: "id", 1: "middle", 2: "middle", 6: "end"}
 
 
 def add_to(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
-        "executions", help="show executions", description="Shows executions, the newest first."
+        "executions",
+        help="show executions",
+        description="Shows executions, the newest first. On a terminal ids, names and errors are shortened to "
+        "fit; in pipes they are whole.",
     )
+    parser.add_argument(
+        "--search", default="", metavar="LINE",
+        help="a search as on the page, e.g. 'status:failed error:\"timed out\" payload.user_id:42'",
+    )  # fmt: skip
     parser.add_argument("--queue", metavar="NAME")
     parser.add_argument("--workflow", metavar="ID")
     parser.add_argument("--status", choices=STATUSES)
-    parser.add_argument("--parent", metavar="ID", help="the children of this one")
+    parser.add_argument("--since", metavar="TIME", help="enqueued since then: 2h, 7d, 10:30, 2026-01-31; in UTC")
+    parser.add_argument("--before", metavar="TIME", help="enqueued before then")
+    parser.add_argument("--parent", type=execution_id, metavar="ID", help="the children of this one")
     parser.add_argument(
         "--limit", type=_count, default=20, metavar="N", help="at most so many (default: %(default)s)"
     )
@@ -35,12 +46,17 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 
 async def main(options: argparse.Namespace) -> int:
     filters = {name: value for name in FILTERS if (value := getattr(options, name))}
-    async with PolosClient(options.api_url) as client:
-        found = await read_pages(client, "executions", filters, most=options.limit)
+    async with PolosClient(options.api_url, patience=SHORT_PATIENCE) as client:
+        if options.parent:
+            filters["parent"] = await whole_id(client, options.parent)
+        query = search_query(options.search, filters)
+        found = await read_pages(client, "executions", query, most=options.limit)
     if options.json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
+    elif found:
+        print(table(HEAD, map(_row, found), short=SHORT, width=screen_width()))
     else:
-        print(table(HEAD, map(_row, found)) if found else "There are no such executions.")
+        print("There are no such executions.")
     return 0
 
 
@@ -55,8 +71,7 @@ def _row(execution: dict[str, Any]) -> tuple[object, ...]:
 def _error(error: dict[str, str] | None) -> str:
     if not error:
         return ""
-    text = f"{error['type']}: {error['message']}".splitlines()[0]
-    return text if len(text) <= LONGEST_ERROR else text[: LONGEST_ERROR - 1] + "…"
+    return f"{error['type']}: {error['message']}".splitlines()[0]
 
 
 def _count(text: str) -> int:

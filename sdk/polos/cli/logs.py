@@ -12,7 +12,7 @@ from urllib.parse import quote
 from .._client import PolosClient
 from .._execution import Execution
 from .._stream import LogLine, read_line
-from .ids import execution_id
+from .ids import execution_id, whole_id
 from .lines import LEVELS, at_least, shown_line
 from .pages import SHORT_PATIENCE
 
@@ -33,6 +33,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 
 async def main(options: argparse.Namespace) -> int:
     async with PolosClient(options.api_url) as client:
+        options.id = await whole_id(client, options.id)
         return await (_follow if options.follow else _show)(client, options)
 
 

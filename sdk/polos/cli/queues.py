@@ -9,11 +9,12 @@ import sys
 from typing import Any
 
 from .._client import PolosClient
-from .pages import read_pages
-from .tables import duration, table
+from .pages import SHORT_PATIENCE, read_pages
+from .tables import Shorten, duration, screen_width, table
 
 HEAD = ("QUEUE", "LIMIT", "RUNNING", "WAITING", "SCHEDULED", "OLDEST", "STATE")
 NUMBERS = (2, 3, 4)
+SHORT: dict[int, Shorten] = {0: "middle", 1: "end"}
 CLEAR = "\x1b[H\x1b[J"
 
 
@@ -33,7 +34,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 
 
 async def main(options: argparse.Namespace) -> int:
-    async with PolosClient(options.api_url) as client:
+    async with PolosClient(options.api_url, patience=SHORT_PATIENCE) as client:
         while True:
             found = await read_pages(client, "queues", {"search": options.search})
             text = json.dumps(found, ensure_ascii=False, indent=2) if options.json else _shown(found)
@@ -46,7 +47,7 @@ async def main(options: argparse.Namespace) -> int:
 def _shown(queues: list[dict[str, Any]]) -> str:
     if not queues:
         return "There are no queues."
-    return table(HEAD, map(_row, queues), right=NUMBERS)
+    return table(HEAD, map(_row, queues), right=NUMBERS, short=SHORT, width=screen_width())
 
 
 def _row(queue: dict[str, Any]) -> tuple[object, ...]:

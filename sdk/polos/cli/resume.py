@@ -10,7 +10,7 @@ from typing import Any
 from .._client import PolosClient
 from .._errors import RequestRefused
 from .._execution import Execution, Wait
-from .ids import execution_id
+from .ids import execution_id, whole_id
 from .pages import SHORT_PATIENCE
 from .payloads import payload
 
@@ -35,6 +35,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 async def main(options: argparse.Namespace) -> int:
     async with PolosClient(options.api_url, patience=SHORT_PATIENCE) as client:
         try:
+            options.id = await whole_id(client, options.id)
             return await _resume(client, options)
         except RequestRefused as error:
             return _complain(f"{options.id}: {error.detail}")

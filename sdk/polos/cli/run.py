@@ -15,7 +15,7 @@ from typing import Any
 from .._client import PolosClient
 from .._errors import ExecutionError, PolosError
 from .._execution import Execution, ExecutionHandle, Wait, result_of
-from .._invocation import Invocation
+from .._invocation import Invocation, there_already
 from .._queue import NOT_GIVEN
 from .._stream import Progress
 from .._typing import UNTYPED
@@ -71,21 +71,12 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 
 async def main(options: argparse.Namespace) -> int:
     async with PolosClient(options.api_url) as client:
-        handle = await client.start(
-            Invocation(
-                workflow=options.workflow,
-                payload=options.payload,
-                queue_name=options.queue,
-                idempotency_key=options.key,
-                priority=options.priority,
-                delay=options.delay,
-                run_at=options.at,
-                dedup_key=options.dedup_key,
-                dedup_policy=options.dedup_policy,
-                queue_timeout=NOT_GIVEN if options.queue_timeout is None else options.queue_timeout,
-                execution_timeout=NOT_GIVEN if options.execution_timeout is None else options.execution_timeout,
-            )
-        )
+        item = _invocation(options)
+        handle = await client.start(item)
+        if not options.no_wait:
+            _tell(f"{handle.id} {'started' if handle.created else 'was there already'}")
+        if not handle.created:
+            _write("".join(f"{note}\n" for note in there_already(item)))
         if options.no_wait:
             print(handle.id, flush=True)
             await _warn(handle)
@@ -97,6 +88,22 @@ async def main(options: argparse.Namespace) -> int:
             raise
 
 
+def _invocation(options: argparse.Namespace) -> Invocation:
+    return Invocation(
+        workflow=options.workflow,
+        payload=options.payload,
+        queue_name=options.queue,
+        idempotency_key=options.key,
+        priority=options.priority,
+        delay=options.delay,
+        run_at=options.at,
+        dedup_key=options.dedup_key,
+        dedup_policy=options.dedup_policy,
+        queue_timeout=NOT_GIVEN if options.queue_timeout is None else options.queue_timeout,
+        execution_timeout=NOT_GIVEN if options.execution_timeout is None else options.execution_timeout,
+    )
+
+
 async def _warn(handle: ExecutionHandle[Any]) -> None:
     """It is started, whatever else is wrong."""
     with suppress(PolosError):
@@ -105,7 +112,6 @@ async def _warn(handle: ExecutionHandle[Any]) -> None:
 
 
 async def _wait(handle: ExecutionHandle[Any], options: argparse.Namespace) -> int:
-    _tell(f"{handle.id} {'started' if handle.created else 'was there already'}")
     screen = _Screen(with_logs=options.logs)
     try:
         async with asyncio.timeout(options.timeout):
