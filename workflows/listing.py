@@ -97,19 +97,27 @@ def triggered(sight: Sight) -> list[Triggered]:
 
 
 def search(
-    text: str, *, after: str, most: int, covers: Callable[[str], bool] | None, workflow: str | None = None
+    text: str,
+    *,
+    after: str,
+    most: int,
+    covers: Callable[[str], bool] | None,
+    workflow: str | None = None,
+    name: str | None = None,
 ) -> list[Schedule]:
     """Those with every word of a text in the name of the schedule or its workflow, by name, from `after` on.
 
     `covers` says which queues somebody sees; None: all of them.
     """
-    if "\0" in after or (workflow is not None and name_problem(workflow)):
+    if "\0" in after or any(given is not None and name_problem(given) for given in (workflow, name)):
         return []  # PostgreSQL cannot even be asked
     wanted = Q()
     for word in text.split()[:MOST_WORDS]:
         wanted &= Q(name__icontains=word) | Q(workflow__icontains=word)
     if workflow is not None:
         wanted &= Q(workflow=workflow)
+    if name is not None:
+        wanted &= Q(name=name)
     found = Schedule.objects.select_related("queue").filter(wanted, name__gt=after)
     if covers is None:
         return list(found[:most])

@@ -50,6 +50,10 @@ class NameTaken(Conflicting):
     pass
 
 
+class IdTaken(Conflicting):
+    pass
+
+
 class DeclaredInCode(Conflicting):
     pass
 
@@ -99,13 +103,21 @@ class Act:
 # -- the verbs -------------------------------------------------------------------------------------
 
 
-def create(spec: Spec, act: Act) -> Schedule:
+def create(spec: Spec, act: Act, *, id: UUID | None = None) -> Schedule:
     """Raises BadSchedule, NameTaken."""
     with transaction.atomic():
         now = database_now()
         home = _checked(spec, now)
         _check_name(spec.name)
-        return _insert(spec, act, now, home)
+        return _insert(spec, act, now, home, id=id or uuid7())
+
+
+def made_before(id: UUID, spec: Spec) -> bool:
+    """Whether this request was carried out already. Raises IdTaken when another schedule has its id."""
+    found = Schedule.objects.filter(id=id).values_list("name", "workflow").first()
+    if found not in (None, (spec.name, spec.workflow)):
+        raise IdTaken(f"Another schedule has the id {id}.")
+    return found is not None
 
 
 def change(schedule_id: UUID, spec: Spec, act: Act, *, expected_version: int | None = None) -> Schedule:
@@ -264,7 +276,7 @@ def _lock(schedule_id: UUID) -> Schedule:
 
 
 def _insert(
-    spec: Spec, act: Act, now: dt.datetime, home: Queue, *, declared: bool = False, **columns: str
+    spec: Spec, act: Act, now: dt.datetime, home: Queue, *, declared: bool = False, **columns: str | UUID
 ) -> Schedule:
     row = Schedule(
         anchor=now, declared=declared, created_by=clean(act.actor, MAX_ACTOR), created_at=now,

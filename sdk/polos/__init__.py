@@ -62,6 +62,7 @@ from ._polos import Polos
 from ._queue import Queue, queue
 from ._retrying import RetryPolicy
 from ._schedule import BatchEventPayload, EventPayload, SchedulePayload
+from ._schedules import Schedule, Tick
 from ._step_children import ChildResult
 from ._stream import LogLine, Progress, Update
 from ._sync import SyncClient, SyncHandle
@@ -115,6 +116,7 @@ __all__ = [
     "RequestRefused",
     "Retry",
     "RetryPolicy",
+    "Schedule",
     "SchedulePayload",
     "ServerUnavailable",
     "StepError",
@@ -124,6 +126,7 @@ __all__ = [
     "SyncClient",
     "SyncHandle",
     "Throttled",
+    "Tick",
     "TooLarge",
     "Unauthorized",
     "Update",

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from ._batches import MAX_PAYLOAD_BYTES, MAX_RESULT_BYTES, check_request, fitting
-from ._caller import LONGEST_WAIT, PATIENCE, Caller, path_of
+from ._caller import LONGEST_WAIT, PATIENCE, path_of
 from ._errors import DefinitionError, ExecutionTimeout
 from ._events import Event, event_body, read_event
 from ._execution import Execution, ExecutionHandle, read_execution
@@ -30,6 +30,7 @@ from ._json import encode
 from ._listing import Filters, pages, search_query
 from ._places import caller
 from ._queue import NOT_GIVEN
+from ._schedules import Schedule, ScheduleCalls
 from ._stream import Update, follow
 from ._typing import UNTYPED, Shape
 from ._workflow import Workflow
@@ -41,7 +42,7 @@ MOST_LISTED = 50
 Children = Literal["cancel", "leave"]
 
 
-class PolosClient(Caller):
+class PolosClient(ScheduleCalls):
     """Speaks to one server. Use it as an async context manager, or call `close()`.
 
     Every call is repeated for up to `patience` seconds while the server cannot be reached or is busy, then
@@ -300,6 +301,18 @@ class PolosClient(Caller):
         """
         body = event_body(topic, payload, id, place=caller())
         return read_event(await self._call("POST", "/events", body), payload)
+
+    async def list_events(self, topic: str | None = None, *, limit: int = MOST_LISTED) -> list[Event[Any]]:
+        """Events, the newest first: at most `limit` of them, of one topic or of all."""
+        query = {} if topic is None else {"topic": topic}
+        found = pages(self, "events", query, most=limit)
+        return [read_event(each, each["payload"]) async for page in found for each in page]
+
+    async def run_schedule(self, schedule: Schedule | str) -> ExecutionHandle[Any]:
+        """Starts one execution of a schedule now, whatever its pause and policies say."""
+        path = f"{await self._path(schedule)}/runs"
+        body = encode({"id": new_id()}, "The run")
+        return self._handle_of(read_execution(await self._call("POST", path, body)), UNTYPED, created=True)
 
     async def _wait_once(self, execution_id: str, left: float) -> Execution:
         return read_execution(await self.long_poll(path_of(execution_id), left))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,16 +77,49 @@ def read_schedule(option: ScheduleOption, *, workflow_id: str, place: str) -> di
         raise DefinitionError(f"{place}: the schedule of {workflow_id}: {error}") from error
 
 
-def _checked(said: object, place: str) -> dict[str, Any]:
+def checked_schedule(said: Mapping[str, Any], *, workflow_id: str, place: str) -> dict[str, Any]:
+    """What a client says of one, as JSON will hold it. Raises DefinitionError."""
+    own, queue = _without_queue(said, place)
+    return _definition(_checked, own, f"{place}: the schedule of {workflow_id}") | queue
+
+
+def checked_change(said: Mapping[str, Any], *, place: str) -> dict[str, Any]:
+    """The same of what shall be different; what is None was not said, but for payload and queue."""
+    own, queue = _without_queue(said, place)
+    return _definition(_checked_fields, own, f"{place}: the change of a schedule") | queue
+
+
+def _without_queue(said: Mapping[str, Any], place: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    own = dict(said)
+    if "queue_name" not in own:
+        return own, {}
+    queue = own.pop("queue_name")
+    return own, {"queue_name": None if queue is None else check_name(queue, what="queue", place=place)}
+
+
+def _definition(
+    check: Callable[[Mapping[str, Any]], dict[str, Any]], said: Mapping[str, Any], what: str
+) -> dict[str, Any]:
+    try:
+        return check(said)
+    except (ValueError, NotSerializable) as error:
+        raise DefinitionError(f"{what}: {error}") from error
+
+
+def _checked(said: object, place: str = "") -> dict[str, Any]:
     if not isinstance(said, Mapping):
         raise ValueError(f"schedule= is a cron expression or a dict, not {type(said).__name__}")
     if unknown := sorted(str(key) for key in said if key not in KEYS):
         raise ValueError(f"it takes {', '.join(KEYS)}, not {', '.join(unknown)}")
     if len([each for each in ("cron", "every", "at") if said.get(each) is not None]) != 1:
         raise ValueError("give one of cron, every and at")
-    _check_rules(said)
     if said.get("key") is not None:
         check_name(said["key"], what="schedule", place=place)
+    return _checked_fields(said)
+
+
+def _checked_fields(said: Mapping[str, Any]) -> dict[str, Any]:
+    _check_rules(said)
     checks = {"cron": _cron, "every": _every, "at": _at, "timezone": _zone}
     read = {name: check(said[name]) for name, check in checks.items() if said.get(name) is not None}
     return {name: value for name, value in said.items() if value is not None or name == "payload"} | read

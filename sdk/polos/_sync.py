@@ -2,60 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack, overload
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, TypeVar, Unpack, overload
 
-from ._caller import PATIENCE
-from ._client import MOST_LISTED, Children, PolosClient
+from ._client import MOST_LISTED, Children
 from ._events import Event
 from ._execution import Execution, ExecutionHandle
 from ._invocation import Invocation, InvokeOptions, Pair, invocation
 from ._listing import Filters
 from ._queue import NOT_GIVEN
+from ._schedules import Schedule
 from ._stream import Update
+from ._sync_calls import SyncScheduleCalls
 from ._workflow import Workflow
 
 R = TypeVar("R")
-T = TypeVar("T")
 
 
-class SyncClient:
+class SyncClient(SyncScheduleCalls):
     """`PolosClient` without `await`: `with SyncClient() as client: print(client.run("add", {"a": 1}))`.
 
     Its requests are made in a thread of its own, so that it works where an event loop runs already, as in a
     notebook. It may be used from many threads. What each method does, gives and raises is told at `PolosClient`.
     """
-
-    def __init__(
-        self, api_url: str | None = None, api_key: str | None = None, *, patience: float = PATIENCE
-    ) -> None:
-        self._client = PolosClient(api_url, api_key, patience=patience)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="polos-client", daemon=True)
-        self._thread.start()
-
-    def __repr__(self) -> str:
-        return f"<SyncClient {self._client.settings.api_url}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends its connections and its thread; a second time it does nothing."""
-        if self._loop.is_closed():
-            return
-        self._wait(self._client.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
     @overload
     def invoke(
@@ -158,20 +127,13 @@ class SyncClient:
         """Publishes an event: every execution that waits for the topic goes on."""
         return self._wait(self._client.publish_event(topic, payload, id=id))
 
-    def _each(self, found: AsyncIterator[T]) -> Iterator[T]:
-        while (one := self._wait(_next(found))) is not None:
-            yield one
+    def list_events(self, topic: str | None = None, *, limit: int = MOST_LISTED) -> list[Event[Any]]:
+        """Events, the newest first, of one topic or of all."""
+        return self._wait(self._client.list_events(topic, limit=limit))
 
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._loop.is_closed():
-            work.close()
-            raise RuntimeError("This client is closed")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:  # Ctrl-C: nobody waits for the answer any more
-            future.cancel()
-            raise
+    def run_schedule(self, schedule: Schedule | str) -> SyncHandle[Any]:
+        """Starts one execution of a schedule now."""
+        return SyncHandle(self, self._wait(self._client.run_schedule(schedule)))
 
 
 class SyncHandle(Generic[R]):
@@ -233,7 +195,3 @@ class SyncHandle(Generic[R]):
     def resume(self, key: str, data: Any = None) -> Execution:
         """Answers it, when it is suspended in the step `key`."""
         return self._client.resume(self.id, key, data)
-
-
-async def _next(found: AsyncIterator[T]) -> T | None:
-    return await anext(found, None)

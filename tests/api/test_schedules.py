@@ -55,6 +55,18 @@ async def test_a_schedule_from_its_making_to_its_end(ready: Client) -> None:
     assert (await ready.get(path)).status == 404
 
 
+async def test_a_schedule_may_be_made_again_with_its_id_and_is_found_by_its_name(ready: Client) -> None:
+    named = {"id": str(uuid4())}
+    answers = [await ready.post("/api/v1/schedules", CRON | named) for _ in range(2)]
+    assert [(answer.status, answer.json["id"]) for answer in answers] == [(201, named["id"]), (200, named["id"])]
+    other = await ready.post("/api/v1/schedules", CRON | named | {"name": "other"})
+    assert other.status == 409 and "Another schedule has the id" in other.json["detail"]
+    await made(ready, name="nightly-2")
+    for name, found in (("nightly", [named["id"]]), ("night", []), ("%00", [])):
+        answer = (await ready.get(f"/api/v1/schedules?name={name}")).json
+        assert [each["id"] for each in answer["schedules"]] == found
+
+
 async def test_a_run_may_be_repeated_with_its_id(ready: Client) -> None:
     path = f"/api/v1/schedules/{(await made(ready))['id']}"
     id = str(uuid4())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import inspect
+import re
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from polos import (
     SyncHandle,
     workflow,
 )
+from polos.cli import main
 from tests.servers import Server
 
 
@@ -173,6 +175,89 @@ def test_a_script_does_the_same_without_await(running_server: Server) -> None:
         assert [(each.id, each.payload) for each in found] == [(again.id, 3), (made.id, {"n": 1})]
         for each in (handle, again):
             each.cancel()
+        assert client.list_schedules(workflow="handles/scripted") == []
+        assert client.list_events("handles/scripted") == []
+
+
+@workflow(id="handles/report", queue="handles/reports")
+async def report(ctx: Context, payload: Any) -> Any:
+    return payload
+
+
+async def test_a_schedule_is_made_paused_changed_run_and_deleted(
+    running_server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def command(*arguments: str) -> str:
+        assert await asyncio.to_thread(main, [*arguments, "--api-url", running_server.url]) == 0
+        return capsys.readouterr().out
+
+    async with Polos([report], api_url=running_server.url) as polos:
+        berlin: dict[str, Any] = {"cron": "30 3 * * MON-FRI", "timezone": "Europe/Berlin"}
+        made = await polos.create_schedule(
+            report, name="handles/nightly", payload={"n": 1}, catch_up="all", overlap="skip", **berlin
+        )
+        assert (made.workflow_id, made.cron, made.timezone) == ("handles/report", *berlin.values())
+        assert (made.catch_up, made.overlap, made.payload, len(made.next)) == ("all", "skip", {"n": 1}, 5)
+        with pytest.raises(Conflict, match="already"):
+            await polos.create_schedule(report, name="handles/nightly", every=60)
+        paused = await polos.pause_schedule("handles/nightly", reason="wrong numbers")
+        assert (paused.paused, paused.paused_reason, paused.next) == (True, "wrong numbers", ())
+        handle = await polos.run_schedule(made)
+        assert await handle.result(15) == {"n": 1}
+        changed = await polos.change_schedule("handles/nightly", every=dt.timedelta(minutes=5))
+        assert (changed.cron, changed.every, changed.overlap, changed.paused) == (None, 300, "skip", True)
+        assert [(tick.outcome, tick.execution_id) for tick in changed.ticks] == [("started", handle.id)]
+
+        shown = await command("schedules", "--workflow", "handles/report")
+        assert re.search(
+            r"handles/nightly +handles/report +handles/reports +every 5 m .* paused: wrong num", shown
+        )
+        assert "starts handles/report in 4 m 5" in await command("schedules", "resume", "handles/nightly")
+        assert await command("schedules", "pause", "handles/nightly") == "handles/nightly is paused\n"
+        run = await command("schedules", "run", "handles/nightly")
+        assert (await polos.wait(run.strip(), timeout=15)).status == "completed"
+        once = (
+            "schedules",
+            "create",
+            "handles/once",
+            "handles/report",
+            "--at",
+            "2199-01-31T12:00Z",
+            "--payload",
+            "7",
+        )
+        assert "handles/once starts handles/report in" in await command(*once)
+        listed = await polos.list_schedules(workflow=report)
+        assert [(each.name, each.payload) for each in listed] == [
+            ("handles/nightly", {"n": 1}),
+            ("handles/once", 7),
+        ]
+        assert await command("schedules", "delete", "handles/once") == "handles/once is deleted\n"
+        await polos.delete_schedule("handles/nightly")
+        with pytest.raises(NotFound, match="There is no schedule named 'handles/nightly'"):
+            await polos.get_schedule("handles/nightly")
+
+        id = (await command("publish", "handles/topic", "--payload", '{"n": 2}')).strip()
+        assert [(event.id, event.data) for event in await polos.list_events("handles/topic")] == [(id, {"n": 2})]
+        assert re.search(rf'{id} +handles/topic +\d+ s ago +{{"n": 2}}', await command("events"))
+
+
+async def test_a_schedule_that_makes_no_sense_is_refused_before_it_is_sent() -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({}, "the schedule of w: give one of cron, every and at"),
+        ({"cron": "@daily", "every": 5}, "give one of cron, every and at"),
+        ({"cron": "61 * * * *"}, "the minute of"),
+        ({"cron": "@daily", "timezone": "Berlin"}, "there is no time zone 'Berlin'"),
+        ({"every": 5, "overlap": "maybe"}, "overlap is one of allow, skip, cancel"),
+        ({"at": dt.datetime(2030, 1, 1)}, "at is a datetime with a time zone"),  # noqa: DTZ001
+        ({"every": 5, "queue_name": "a b"}, "'a b' cannot name a queue"),
+    ]
+    async with PolosClient("http://127.0.0.1:9") as client:
+        for said, told in wrong:
+            with pytest.raises(DefinitionError, match=told):
+                await client.create_schedule("w", **said)
+        with pytest.raises(TypeError, match=r"PolosClient.create_schedule\(\) got .* 'crom'; did you mean 'cron'"):
+            await client.create_schedule("w", crom="@daily")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(("sync", "awaited"), [(SyncClient, PolosClient), (SyncHandle, ExecutionHandle)])

@@ -319,6 +319,7 @@ class NewSchedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """One of `cron`, `every` (seconds) and `at`. `payload`: absent, the tick itself."""
 
     workflow_id: Name
+    id: UUID | None = None  # chosen by the client: repeating the request has no second effect
     name: Name | None = None  # default: the workflow's
     cron: Annotated[str, Meta(max_length=200)] = ""
     timezone: Annotated[str, Meta(max_length=100)] = "UTC"

@@ -422,18 +422,21 @@ def resume(request: Request, name: str, reason: str = "", expected_version: int 
 
 @api.get("/schedules", tags=["schedules"], **described((200, SchedulePage)))
 def list_schedules(
-    request: Request, workflow: str | None = None, limit: Page = 50, cursor: str = ""
+    request: Request, workflow: str | None = None, name: str | None = None, limit: Page = 50, cursor: str = ""
 ) -> HttpResponse:
-    """Schedules by name, a page at a time."""
+    """Schedules by name, a page at a time; of a workflow, or the one of a name."""
     request.auth.needs(FULL, ENQUEUE)
-    return _json(schedules.page(request.auth, workflow=workflow, limit=limit, cursor=cursor))
+    return _json(schedules.page(request.auth, workflow=workflow, name=name, limit=limit, cursor=cursor))
 
 
-@api.post("/schedules", tags=["schedules"], **described((201, ScheduleView), body=NewSchedule))
+@api.post(
+    "/schedules", tags=["schedules"], **described((201, ScheduleView), (200, ScheduleView), body=NewSchedule)
+)
 def create_schedule(request: Request) -> HttpResponse:
-    """Make a schedule. 409 when there is one of this name."""
+    """Make a schedule. 409 when there is one of this name. 200: it was there already, under this `id`."""
     request.auth.needs(FULL)
-    return _json(schedules.create(request.auth, decoded(_new_schedule, _body(request))), 201)
+    made, is_new = schedules.create(request.auth, decoded(_new_schedule, _body(request)))
+    return _json(made, 201 if is_new else 200)
 
 
 @api.get("/schedules/{uuid:schedule_id}", tags=["schedules"], **described((200, ScheduleView)))

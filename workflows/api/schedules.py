@@ -35,10 +35,10 @@ def one(principal: Principal, schedule_id: UUID) -> ScheduleView:
     return _views([known(principal, schedule_id)])[0]
 
 
-def page(principal: Principal, *, workflow: str | None, limit: int, cursor: str) -> SchedulePage:
+def page(principal: Principal, *, workflow: str | None, name: str | None, limit: int, cursor: str) -> SchedulePage:
     """By name; the cursor is the last name of the page before."""
     covers = principal.reaches if principal.patterns else None
-    rows = listing.search("", workflow=workflow, after=cursor, most=limit + 1, covers=covers)
+    rows = listing.search("", workflow=workflow, name=name, after=cursor, most=limit + 1, covers=covers)
     more = len(rows) > limit
     return SchedulePage(schedules=_views(rows[:limit]), next_cursor=rows[limit - 1].name if more else None)
 
@@ -51,7 +51,8 @@ def known(principal: Principal, schedule_id: UUID) -> Schedule:
     return row
 
 
-def create(principal: Principal, said: NewSchedule) -> ScheduleView:
+def create(principal: Principal, said: NewSchedule) -> tuple[ScheduleView, bool]:
+    """And whether it was made now."""
     spec = Spec(
         name=said.name or said.workflow_id, workflow=said.workflow_id, cron=said.cron, timezone=said.timezone,
         every=said.every, at=said.at, queue=said.queue_name or "", payload=_text(said.payload),
@@ -59,8 +60,9 @@ def create(principal: Principal, said: NewSchedule) -> ScheduleView:
     )  # fmt: skip
     _check_time(said.at)
     _check_reach(principal, spec)
-    row = schedules.create(spec, act_of(principal))
-    return one(principal, row.id)
+    if said.id is not None and schedules.made_before(said.id, spec):
+        return one(principal, said.id), False
+    return one(principal, schedules.create(spec, act_of(principal), id=said.id).id), True
 
 
 def change(principal: Principal, schedule_id: UUID, said: ScheduleChange) -> ScheduleView:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 
 from .._errors import Forbidden, PolosError, RequestRefused, ServerUnavailable, Unauthorized
 from .._version import __version__
-from . import cancel, executions, logs, queues, rerun, resume, retry, run, worker
+from . import cancel, events, executions, logs, publish, queues, rerun, resume, retry, run, schedules, worker
 
-COMMANDS = (worker, run, queues, executions, logs, resume, cancel, retry, rerun)
+COMMANDS = (
+    worker, run, queues, executions, logs, resume, cancel, retry, rerun, schedules, publish, events,
+)  # fmt: skip
 INTERRUPTED = 130
 HINTS: dict[type[PolosError], str] = {
     ServerUnavailable: "Is it running (`polos-server start`)? POLOS_API_URL or --api-url says where to look.",

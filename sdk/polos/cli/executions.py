@@ -9,7 +9,7 @@ from typing import Any
 from .._client import PolosClient
 from .._listing import search_query
 from .ids import execution_id, whole_id
-from .pages import SHORT_PATIENCE, read_pages
+from .pages import SHORT_PATIENCE, count, read_pages
 from .tables import Shorten, ago, screen_width, table
 
 HEAD = ("ID", "WORKFLOW", "QUEUE", "STATUS", "ATTEMPT", "ENQUEUED", "ERROR")
@@ -36,7 +36,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--before", metavar="TIME", help="enqueued before then")
     parser.add_argument("--parent", type=execution_id, metavar="ID", help="the children of this one")
     parser.add_argument(
-        "--limit", type=_count, default=20, metavar="N", help="at most so many (default: %(default)s)"
+        "--limit", type=count, default=20, metavar="N", help="at most so many (default: %(default)s)"
     )
     parser.add_argument(
         "--json", action="store_true", help="as the REST API gives them, with payloads and results"
@@ -72,9 +72,3 @@ def _error(error: dict[str, str] | None) -> str:
     if not error:
         return ""
     return f"{error['type']}: {error['message']}".splitlines()[0]
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError("a whole number from 1 to 10,000")
-    return int(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,3 +17,10 @@ async def read_pages(
 ) -> list[dict[str, Any]]:
     """What fits, in the server's order, as the REST API gives it."""
     return [each async for page in pages(client, kind, query, most=most) for each in page]
+
+
+def count(text: str) -> int:
+    """For argparse."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError("a whole number from 1 to 10,000")
+    return int(text)

@@ -1,8 +1,9 @@
-"""JSON that is given on a command line, in a file, or on stdin."""
+"""What is given on a command line: JSON, there or in a file or on stdin, and times."""
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import sys
 from pathlib import Path
@@ -20,3 +21,13 @@ def payload(text: str) -> Any:
     except ValueError as error:
         hint = """a text needs its quotes too: '"text"'"""
         raise argparse.ArgumentTypeError(f"this is not JSON ({error}); {hint}") from error
+
+
+def time(text: str) -> dt.datetime:
+    """For argparse: without an offset, in this machine's time zone."""
+    try:
+        return dt.datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time like 2030-01-31T12:00 or 2030-01-31T12:00Z"
+        ) from error

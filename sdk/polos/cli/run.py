@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime as dt
 import json
 import sys
 import time
@@ -21,6 +20,7 @@ from .._stream import Progress
 from .._typing import UNTYPED
 from .lines import shown_line, shown_progress
 from .payloads import payload
+from .payloads import time as time_of
 
 PROGRESS_SECONDS = 1.0  # between two lines of progress, where they cannot replace each other
 MOST_WAITS = 3  # in one line
@@ -45,7 +45,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     start.add_argument("--delay", type=float, metavar="SECONDS", help="not before so many seconds")
     start.add_argument(
         "--at",
-        type=_time,
+        type=time_of,
         metavar="TIME",
         help="not before this time, e.g. 2030-01-31T12:00; yours without an offset",
     )
@@ -228,12 +228,3 @@ def _tell(text: str) -> None:
 def _write(text: str) -> None:
     sys.stderr.write(text)
     sys.stderr.flush()
-
-
-def _time(text: str) -> dt.datetime:
-    try:
-        return dt.datetime.fromisoformat(text).astimezone()
-    except (ValueError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time like 2030-01-31T12:00 or 2030-01-31T12:00Z"
-        ) from error
