@@ -21,13 +21,13 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError, close_old_connections, connection, transaction
 from django.db.models import F
 
-from . import words
-from .access import EVERYWHERE, Sight
+from . import askers, words
+from .access import EVERYWHERE, Action, Sight
 from .engine import operate
 from .engine.database import Database
 from .engine.errors import ExecutionNotFound, NotPossible
-from .limits import clean, database_now
-from .models import BulkAct, BulkLeft, Change, Deduplication, Status
+from .limits import SERVER_ACTOR, clean, database_now
+from .models import BulkAct, BulkLeft, Change, Deduplication, Queue, Status
 from .search import line as lines
 from .search.finding import find
 
@@ -44,7 +44,17 @@ MOST_LINES = 20  # queues that have a line of their own in the trail
 PER_SECOND = 2_000  # for a guess of how long it takes; 3,000 were measured on two idle cores
 KEPT, PRUNE_SECONDS = dt.timedelta(days=90), 3_600.0
 
-PROGRESS = ("state", "began_at", "worked_at", "ended_at", "below", "back_to", "changed", "left", "by_queue")
+PROGRESS = (
+    "state", "began_at", "worked_at", "ended_at", "below", "back_to", "changed", "left", "by_queue", "stopped_by",
+    "stop_reason",
+)  # fmt: skip
+OTHER = {"search": "search line", "chosen": "selection", "actor": "person or key"}
+NEEDED = {
+    Verb.CANCEL: Action.CANCEL,
+    Verb.RETRY: Action.RETRY,
+    Verb.PRIORITY: Action.PRIORITY,
+    Verb.PURGE: Action.PURGE,
+}
 
 # To which status a verb can be done at all.
 FITTING: dict[str, tuple[Status, ...]] = {
@@ -70,6 +80,10 @@ class BadAct(ValueError):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+
+class AskedBefore(BadAct):
+    """The id belongs to an act that was asked with something else."""
 
 
 class NotThere(Exception):
@@ -138,29 +152,40 @@ def ask(
     through: Change.Through,
     reason: str = "",
 ) -> BulkAct:
-    """Begins soon, on any server. The same `id` again is the same act. Raises `BadAct`."""
+    """Begins soon, on any server. The same `id` again is the same act. Raises `BadAct`, `AskedBefore`."""
     _check(asked)
+    said = {
+        "verb": asked.verb, "priority": asked.priority, "search": asked.search, "actor": clean(actor, 150),
+        "chosen": sorted(asked.chosen, reverse=True) if asked.chosen is not None else None,
+        "reason": clean(reason, 500),
+    }  # fmt: skip
     act, _ = BulkAct.objects.get_or_create(
         id=id,
         defaults={
-            "verb": asked.verb, "priority": asked.priority, "search": asked.search, "patterns": asked.patterns,
-            "of_chosen": asked.chosen is not None,
-            "chosen": sorted(asked.chosen, reverse=True) if asked.chosen is not None else None,
-            "counted": counted.number, "counted_all": counted.all, "asked_at": min(at, database_now()),
-            "actor": clean(actor, 150), "through": through, "reason": clean(reason, 500),
+            "patterns": asked.patterns, "of_chosen": asked.chosen is not None, "counted": counted.number,
+            "counted_all": counted.all, "asked_at": min(at, database_now()), "through": through, **said,
         },
     )  # fmt: skip
-    if (act.actor, act.verb, act.search) != (clean(actor, 150), asked.verb, asked.search):
-        raise BadAct("There is another act under this id.")
+    other = [OTHER.get(name, name) for name, value in said.items() if getattr(act, name) != value]
+    if other:
+        raise AskedBefore(f"This id was used before, with another {' and '.join(other)}. Nothing new was begun.")
     return act
 
 
 def purge(
-    queue: str, *, scheduled: bool, id: UUID, at: dt.datetime, actor: str, through: Change.Through, reason: str
+    queue: str,
+    *,
+    scheduled: bool,
+    id: UUID,
+    at: dt.datetime,
+    actor: str,
+    through: Change.Through,
+    reason: str,
+    where: Sight = EVERYWHERE,
 ) -> BulkAct:
     """Cancels all that waits on a queue, also what is scheduled for later if said so; nothing that runs or gave
     its slot back to wait. What is enqueued after `at` stays."""
-    asked = Asked(Verb.PURGE, purged(queue, scheduled))
+    asked = Asked(Verb.PURGE, purged(queue, scheduled), where=where)
     return ask(asked, id=id, counted=count(asked, at), at=at, actor=actor, through=through, reason=reason)
 
 
@@ -269,6 +294,10 @@ def _batch(act: BulkAct) -> None:
     if search is None:
         _end(act, State.DONE)
         return
+    if why := _not_allowed(act):
+        act.stopped_by, act.stop_reason = SERVER_ACTOR, why[:300]
+        _end(act, State.STOPPED)
+        return
     within = Sight(None if act.patterns is None else tuple(act.patterns)).queue_ids()
     found = find(
         search, most=BATCH, seconds=BATCH_SECONDS, below=act.below, within=within, among=act.chosen,
@@ -279,6 +308,20 @@ def _batch(act: BulkAct) -> None:
     act.back_to = found.back_to or act.back_to
     if found.next is None:
         _end(act, State.DONE)
+
+
+def _not_allowed(act: BulkAct) -> str:
+    """In a sentence, when whoever asked may not do everywhere any more where they might when they asked."""
+    now = askers.reach(act.actor, act.through, NEEDED[Verb(act.verb)])
+    if now.everywhere:
+        return ""
+    then = Sight(None if act.patterns is None else tuple(act.patterns))
+    names = Queue.objects.order_by("name").values_list("name", flat=True)
+    lost = [name for name in names if then.covers(name) and not now.covers(name)]
+    if not lost:
+        return ""
+    some = "" if now.nowhere else f" on {lost[0]}" + (f" and {len(lost) - 1:,} more" if len(lost) > 1 else "")
+    return f"{act.actor} may not {NEEDED[Verb(act.verb)]}{some} any more"
 
 
 def _act(act: BulkAct, ids: Sequence[UUID]) -> None:

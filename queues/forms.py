@@ -221,11 +221,17 @@ class InviteForm(forms.Form):
         return name
 
 
-class RoleForm(forms.Form):
-    role = forms.ChoiceField(choices=[(role.value, role.value) for role in Role])
+class SeenForm(forms.Form):
+    """`seen` is the version of a person's or team's rights that the dialog showed."""
+
+    seen = forms.IntegerField(min_value=0, max_value=2**63 - 1, required=False)
 
 
-class GrantForm(forms.Form):
+class RoleForm(SeenForm):
+    choice = forms.ChoiceField(choices=[(role.value, role.value) for role in Role])
+
+
+class GrantForm(SeenForm):
     pattern = forms.CharField(
         max_length=200, error_messages={"required": "Which queues? A name, or a pattern such as billing/*."}
     )

@@ -575,6 +575,7 @@ class BulkAct(models.Model):
     worked_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     stopped_by = models.CharField(max_length=200, blank=True, default="")
+    stop_reason = models.CharField(max_length=300, blank=True, default="", db_default="")
 
     class Meta:
         ordering = ("-asked_at",)

@@ -35,6 +35,7 @@ from .ticking import tick_payload
 from .timing import BadTiming, Timing
 
 MAX_CATCH_UP = 1_000
+RUN_BY_HAND = "run by hand"
 MAX_ACTOR, MAX_REASON, MAX_WORD = 150, 500, 40
 
 
@@ -132,11 +133,12 @@ def change(schedule_id: UUID, spec: Spec, act: Act, *, expected_version: int | N
         return _update(row, spec, act, now, home)
 
 
-def delete(schedule_id: UUID, act: Act) -> None:
-    """What it started goes on. Raises NotFound, DeclaredInCode."""
+def delete(schedule_id: UUID, act: Act, *, expected_version: int | None = None) -> None:
+    """What it started goes on. Raises NotFound, DeclaredInCode, StaleSchedule."""
     with transaction.atomic():
         row = _lock(schedule_id)
         _check_free(row, "deleted")
+        _check_version(row, expected_version)
         _remove(row, act, database_now())
 
 
@@ -182,7 +184,7 @@ def run_now(schedule_id: UUID, act: Act, *, execution_id: UUID | None = None) ->
             schedule=row, at=now, outcome=Tick.Outcome.STARTED, by=clean(act.actor, MAX_ACTOR),
             execution_id=new_id, open=True,
         )  # fmt: skip
-        _note(row, act, now, "", "run by hand")
+        _note(row, act, now, "", RUN_BY_HAND)
     return new_id
 
 
@@ -412,11 +414,15 @@ def _check_free(row: Schedule, done: str) -> None:
 
 
 def _check_version(row: Schedule, expected: int | None) -> None:
-    if expected is not None and expected != row.version:
-        raise StaleSchedule(
-            "Somebody changed this schedule since you opened it. Nothing was changed: look again, then decide.",
-            version=row.version,
-        )
+    if expected is None or expected == row.version:
+        return
+    changes = Change.objects.filter(kind=Change.Kind.SCHEDULE, subject=row.name).exclude(after=RUN_BY_HAND)
+    missed = changes[: min(max(row.version - expected, 1), 3)]
+    told = " and ".join(f"{one.actor} changed it from {one.before} to {one.after}" for one in missed)
+    told = told or "Somebody changed this schedule"
+    raise StaleSchedule(
+        f"{told} since you opened this. Nothing was changed: look again, then decide.", version=row.version
+    )
 
 
 # -- running by hand -------------------------------------------------------------------------------

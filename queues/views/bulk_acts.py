@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from queues import bulk_acts, words
 from queues.access import Action, check, needs, sight
-from queues.bulk_acts import Asked, BadAct, Count, NotThere, Verb
+from queues.bulk_acts import NEEDED, Asked, BadAct, Count, NotThere, Verb
 from queues.forms import BulkForm
 from queues.ids import uuid7
 from queues.limits import database_now
@@ -22,12 +22,6 @@ from queues.models import BulkAct, Change
 
 from .replies import actor, done, gone_to, is_htmx
 
-NEEDED = {
-    Verb.CANCEL: Action.CANCEL,
-    Verb.RETRY: Action.RETRY,
-    Verb.PRIORITY: Action.PRIORITY,
-    Verb.PURGE: Action.PURGE,
-}
 TITLES = {Verb.CANCEL: "Cancel", Verb.RETRY: "Retry", Verb.PRIORITY: "Change priority of", Verb.PURGE: "Purge"}
 CAN = {
     Verb.CANCEL: "can be cancelled",

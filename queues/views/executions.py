@@ -12,9 +12,10 @@ import msgspec
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from msgspec import Raw
 
 from queues import awaited, details, holdups, reads
@@ -24,10 +25,12 @@ from queues.engine import operate
 from queues.engine.errors import ExecutionNotFound, NotPossible
 from queues.engine.operate import Seen
 from queues.engine.workers import release_slot
-from queues.models import FINAL, Change, Queue
+from queues.models import FINAL, Change, Queue, Status
 from queues.rawjson import MAX_PAYLOAD_BYTES, problem
 from queues.story import story
+from queues.templatetags.page import short
 
+from .confirming import Confirmation, confirm
 from .replies import actor, done, refused
 
 
@@ -91,10 +94,39 @@ def cancellation(request: HttpRequest, id: UUID) -> HttpResponse:
     return _act(request, id, operate.cancel_execution, said)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @needs(Action.RETRY, of=queue_of_execution)
 def retry(request: HttpRequest, id: UUID) -> HttpResponse:
-    return _act(request, id, operate.retry_execution, "Queued again, at the end of the line.")
+    if request.method != "POST":
+        return _retry_page(request, id)
+    try:
+        operate.retry_execution(
+            id, actor=actor(request), through=Change.Through.PAGE, reason=request.POST.get("reason", ""),
+            seen=Seen.read(request.POST.get("seen", "")),
+        )  # fmt: skip
+    except ExecutionNotFound:
+        raise Http404(NO_EXECUTION) from None
+    except NotPossible as no:
+        return _retry_page(request, id, problem=no.detail, status=409)
+    return done(request, "Queued again, at the end of the line.", "execution", id)
+
+
+def _retry_page(request: HttpRequest, id: UUID, *, problem: str = "", status: int = 200) -> HttpResponse:
+    execution = get_execution(id)
+    queue = get_object_or_404(Queue, id=execution.queue_id)
+    possible = execution.status in (Status.FAILED, Status.CANCELLED)
+    paused = " The queue is paused: it starts once somebody resumes it." if queue.paused else ""
+    consequence = (
+        f"It is queued again on {queue.name}, at the end of the line, with one more attempt; steps that it has "
+        f"done are not run again. Whoever waited for it was told of its end and is not told again.{paused} It can "
+        "be undone until it starts: cancel it."
+    )
+    asked = Confirmation(
+        title="Retry", subject=short(execution.id), button="Retry" if possible else "", noted=True,
+        consequence=consequence if possible else f"It is {execution.status}: there is nothing to retry.",
+        back=reverse("execution", args=[id]), hidden={"seen": reads.seen(execution)},
+    )  # fmt: skip
+    return confirm(request, asked, problem=problem, status=status)
 
 
 @require_POST

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.contrib import messages
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -14,13 +15,19 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from queues import grants, signin
 from queues.access import Action, Role, needs
-from queues.forms import GrantForm, InviteForm, RoleForm
+from queues.forms import GrantForm, InviteForm, RoleForm, SeenForm
 from queues.models import Change, Grant, PersonChange
 
-from .replies import actor, done, is_htmx, refused
+from .confirming import Confirmation, confirm
+from .replies import actor, done, is_htmx
 
 PAGE = Change.Through.PAGE
 Kind = PersonChange.Kind
+SAID = {
+    Role.VIEWER: "looks",
+    Role.OPERATOR: "also pauses, drains, cancels, retries and manages schedules",
+    Role.ADMIN: "also changes limits and manages people",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,35 +58,40 @@ def list_people(request: HttpRequest) -> HttpResponse:
     return _page(request, InviteForm(), link=_absolute(request, token), invited=user)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @needs(Action.PEOPLE)
 def role(request: HttpRequest, id: int) -> HttpResponse:
-    user, form = _other_person(request, id), RoleForm(request.POST)
-    if user is None or not form.is_valid():
-        messages.error(request, "This role was not changed: choose one of the three, and not your own.")
-        return redirect("people")
-    grants.set_role(user, Role(form.cleaned_data["role"]), by=request.user, through=PAGE)
-    messages.success(request, f"{user.get_username()} is now {form.cleaned_data['role']}.")
-    return redirect("people")
+    user = _other_person(request, id)
+    if request.method != "POST":
+        return _role_page(request, user)
+    form = RoleForm(request.POST)
+    if not form.is_valid():
+        return _role_page(request, user, "Choose one of the three roles.", 422)
+    wanted = Role(form.cleaned_data["choice"])
+    try:
+        grants.set_role(user, wanted, by=request.user, through=PAGE, expected=form.cleaned_data["seen"])
+    except grants.NotGranted as no:
+        return _role_page(request, user, str(no), 409)
+    return done(request, f"{user.get_username()} is now {wanted}.", "people")
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @needs(Action.PEOPLE)
 def activation(request: HttpRequest, id: int) -> HttpResponse:
     """`active` in the form: on. Absent: off, which also ends their sessions."""
-    user = _other_person(request, id)
-    if user is None:
-        messages.error(request, "You cannot deactivate your own account or a superuser's here.")
-        return redirect("people")
+    user, form = _other_person(request, id), SeenForm(request.POST)
+    if request.method != "POST":
+        return _activation_page(request, user)
     active = "active" in request.POST
-    with transaction.atomic():
-        if User.objects.filter(id=user.id, is_active=not active).update(is_active=active):
-            before, after = ("deactivated", "active") if active else ("active", "deactivated")
-            grants.note(Kind.ACCOUNT, user, before, after, by=request.user, through=PAGE)
-    messages.success(
-        request, f"{user.get_username()} {'can sign in again' if active else 'can no longer sign in'}."
+    form.is_valid()
+    try:
+        grants.set_active(user, active, by=request.user, through=PAGE, expected=form.cleaned_data.get("seen"))
+    except grants.NotGranted as no:
+        user.refresh_from_db()
+        return _activation_page(request, user, str(no), 409)
+    return done(
+        request, f"{user.get_username()} {'can sign in again' if active else 'can no longer sign in'}.", "people"
     )
-    return redirect("people")
 
 
 @require_POST
@@ -87,7 +99,7 @@ def activation(request: HttpRequest, id: int) -> HttpResponse:
 def link(request: HttpRequest, id: int) -> HttpResponse:
     """Another one-time link, for somebody who lost the first or forgot the password."""
     user = _other_person(request, id)
-    if user is None or not user.is_active:
+    if not user.is_active:
         messages.error(request, "No link was made: reactivate the person first.")
         return redirect("people")
     with transaction.atomic():
@@ -111,14 +123,18 @@ def team_grants(request: HttpRequest, id: int) -> HttpResponse:
     return _grants(request, get_object_or_404(Group.objects.exclude(name__in=list(Role)), id=id))
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @needs(Action.PEOPLE)
 def grant_removal(request: HttpRequest, id: int) -> HttpResponse:
-    grant = get_object_or_404(Grant.objects.select_related("user", "group"), id=id)
+    grant, form = get_object_or_404(Grant.objects.select_related("user", "group"), id=id), SeenForm(request.POST)
+    if request.method != "POST":
+        return _removal_page(request, grant)
+    form.is_valid()
     try:
-        grants.take(grant, by=request.user, through=PAGE)
+        grants.take(grant, by=request.user, through=PAGE, expected=form.cleaned_data.get("seen"))
     except grants.NotGranted as no:
-        return refused(request, str(no), "people")
+        grant.refresh_from_db()
+        return _removal_page(request, grant, str(no), 409)
     return done(request, f"Taken back: {grant}. It counts at once; open pages know it within a minute.", "people")
 
 
@@ -128,19 +144,86 @@ def _grants(request: HttpRequest, to: User | Group) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         said = form.cleaned_data
         try:
-            grants.give(to=to, pattern=said["pattern"], level=said["level"], by=request.user, through=PAGE)
+            grants.give(
+                to=to, pattern=said["pattern"], level=said["level"], by=request.user, through=PAGE,
+                expected=said["seen"],
+            )  # fmt: skip
+        except grants.ChangedSince as changed:
+            form.add_error(None, str(changed))
         except grants.NotGranted as no:
             form.add_error("pattern", str(no))
         else:
             return done(request, f"Granted: {said['level']} {said['pattern']}.", "people")
-    context = {"to": to, "form": form, "levels": Grant.Level.choices, "granted": to.grant_set.all()}
+    context = {
+        "to": to,
+        "form": form,
+        "levels": Grant.Level.choices,
+        "granted": to.grant_set.all(),
+        "seen": grants.version(to),
+    }
     template = "accounts/grants.html#dialog" if is_htmx(request) else "accounts/grants.html"
-    return render(request, template, context, status=422 if form.errors else 200)
+    return render(
+        request, template, context, status=409 if form.non_field_errors() else 422 if form.errors else 200
+    )
 
 
-def _other_person(request: HttpRequest, id: int) -> User | None:
+def _other_person(request: HttpRequest, id: int) -> User:
     user = get_object_or_404(User, id=id)
-    return None if user.is_superuser or user.pk == request.user.pk else user
+    if user.is_superuser or user.pk == request.user.pk:
+        raise PermissionDenied("Your own account and a superuser's are not changed here.")
+    return user
+
+
+# -- what would happen -----------------------------------------------------------------------------
+
+
+def _role_page(request: HttpRequest, user: User, problem: str = "", status: int = 200) -> HttpResponse:
+    role = grants.role_in(User.objects.get(pk=user.pk))
+    back = f"choose {role} again" if role else "choose another one"
+    asked = Confirmation(
+        title="Role of", subject=user.get_username(), legend="What they may do on every queue",
+        choices=[(each.value, each.value, SAID[each]) for each in Role],
+        chosen=request.POST.get("choice") or role or "",
+        consequence=(
+            "It counts from their next request on; open pages know it within a minute. A bulk act that they may "
+            f"not do any more stops. Teams and grants stay. It can be undone: {back}."
+        ),
+        button="Change role", back=reverse("people"), hidden={"seen": grants.version(user)},
+    )  # fmt: skip
+    return confirm(request, asked, problem=problem, status=status)
+
+
+def _activation_page(request: HttpRequest, user: User, problem: str = "", status: int = 200) -> HttpResponse:
+    name, on = user.get_username(), user.is_active
+    if on:
+        consequence = (
+            f"{name} is signed out everywhere with the next request, open pages close within a minute, and {name} "
+            "cannot sign in. Bulk acts that they asked for stop; API keys that they made go on counting. Role, "
+            "teams and grants are kept. It can be undone: reactivate."
+        )
+    else:
+        consequence = (
+            f"{name} can sign in again, with role, teams and grants as before. It can be undone: deactivate."
+        )
+    asked = Confirmation(
+        title="Deactivate" if on else "Reactivate", subject=name, consequence=consequence,
+        button="Deactivate" if on else "Reactivate", danger=on, back=reverse("people"),
+        hidden={"seen": grants.version(user), **({} if on else {"active": 1})},
+    )  # fmt: skip
+    return confirm(request, asked, problem=problem, status=status)
+
+
+def _removal_page(request: HttpRequest, grant: Grant, problem: str = "", status: int = 200) -> HttpResponse:
+    asked = Confirmation(
+        title="Take back", subject=f"{grant.level} {grant.pattern}",
+        consequence=(
+            f"{grant.to} may no longer {grant.level} the queues that {grant.pattern} names, unless by role, team "
+            "or another grant. It counts from the next request on; open pages know it within a minute, and a bulk "
+            "act that is not allowed any more stops. It can be undone: grant it again."
+        ),
+        button="Take back", danger=True, back=reverse("people"), hidden={"seen": grants.version(grant.to)},
+    )  # fmt: skip
+    return confirm(request, asked, problem=problem, status=status)
 
 
 def _page(

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
 from queues import bulk_acts, limits
-from queues.access import Action, needs
+from queues.access import Action, needs, sight
 from queues.forms import PurgeForm, consequence_of_purge
 from queues.ids import uuid7
 from queues.models import Change, Queue
@@ -30,7 +30,7 @@ def purge(request: HttpRequest, name: str) -> HttpResponse:
         limits.check_version(queue, said["expected_version"])
         act = bulk_acts.purge(
             name, scheduled=said["scheduled"], id=said["act"], at=said["at"], actor=actor(request),
-            through=Change.Through.PAGE, reason=said["reason"],
+            through=Change.Through.PAGE, reason=said["reason"], where=sight(request.user, Action.PURGE),
         )  # fmt: skip
     except limits.StaleView as stale:
         form.add_error(None, stale.detail)

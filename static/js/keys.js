@@ -1,7 +1,7 @@
 // Single keys. They do what a link or button on the page does, so they can do nothing that it could not.
 // The sheet on "?" lists them (templates/parts/keys.html), and turns them off for those who speak to their computer.
 
-const PLACES = { q: "/", e: "/executions", s: "/schedules", w: "/workers", t: "/trail", h: "/help" };
+const PLACES = { q: "/", e: "/executions", s: "/schedules", w: "/workers", t: "/trail", p: "/people", h: "/help" };
 const OF_A_ROW = { p: 'a[href^="/pauses"], a[href^="/schedules/"][href$="/pause"]', l: 'a[href^="/limits/"]', f: ".star", x: "input[type=checkbox]" };
 const OFF = "single-keys";
 let went = -Infinity; // when "g" was pressed
@@ -10,7 +10,8 @@ document.addEventListener("keydown", (event) => {
   const { key } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat && key !== "j" && key !== "k") return;
   if (localStorage.getItem(OFF) || isTyping(event.target) || document.querySelector("dialog[open]")) return;
-  if (key in PLACES && event.timeStamp - went < 1200) return location.assign(PLACES[key]);
+  // Where the header leads: who may not manage people has no such link.
+  if (key in PLACES && event.timeStamp - went < 1200) return document.querySelector(`.places [href="${PLACES[key]}"]`)?.click();
   went = key === "g" ? event.timeStamp : -Infinity;
   if (key === "/") focusFilter(event);
   else if (key === "?") window.htmx.ajax("GET", "/shortcuts", { target: "#dialog-body", swap: "innerHTML" });

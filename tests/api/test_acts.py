@@ -96,18 +96,20 @@ async def test_an_execution_runs_again_with_another_payload_once(client: Client)
 
 async def test_all_that_match_are_counted_then_acted_on_in_the_background(client: Client) -> None:
     ids = [await enqueue(client) for _ in range(3)]
-    other = await enqueue(client, queue_name="mail")
+    left = await enqueue(client, queue_name="mail")
     request = {"verb": "cancel", "search": "queue:billing/*"}
     counted = await client.post("/api/v1/bulk", request | {"dry_run": True})
     assert (counted.status, counted.json["executions"], counted.json["complete"]) == (200, 3, True)
     request["id"] = str(uuid4())
     asked = await client.post("/api/v1/bulk", request | {"reason": "release"})
     assert (asked.status, asked.json["counted"], asked.json["asked_by"]) == (202, 3, "key full")
-    assert (await client.post("/api/v1/bulk", request)).json["id"] == asked.json["id"]
+    assert (await client.post("/api/v1/bulk", request | {"reason": "release"})).json["id"] == asked.json["id"]
+    other = await client.post("/api/v1/bulk", request)
+    assert (other.status, "with another reason" in other.json["detail"]) == (409, True)
     await work_through()
     done = (await client.get(f"/api/v1/bulk/{asked.json['id']}")).json
     assert (done["state"], done["changed"], done["lefts"]) == ("done", 3, [])
-    assert [await status(client, id) for id in [*ids, other]] == ["cancelled"] * 3 + ["queued"]
+    assert [await status(client, id) for id in [*ids, left]] == ["cancelled"] * 3 + ["queued"]
     assert [one["id"] for one in (await client.get("/api/v1/bulk")).json["acts"]] == [asked.json["id"]]
     assert (await client.post(f"/api/v1/bulk/{asked.json['id']}/stop")).status == 409
 

@@ -97,7 +97,7 @@ def test_cancelling_asks_first(open_page: OpenPage) -> None:
     page.get_by_role("button", name="Cancel execution").click()
     dialog.get_by_role("button", name="Cancel execution").click()
     expect(page.locator("#status")).to_have_text("cancelled")
-    expect(page.get_by_role("button", name="Retry")).to_be_visible()
+    expect(page.get_by_role("link", name="Retry…")).to_be_visible()
 
 
 def test_everything_works_without_javascript(open_page: OpenPage) -> None:

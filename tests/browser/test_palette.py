@@ -66,6 +66,18 @@ def test_the_palette_closes_with_escape_and_gives_the_focus_back(open_page: Open
     expect(link).to_be_focused()
 
 
+def test_g_p_goes_to_people_for_those_who_may(open_page: OpenPage) -> None:
+    for name, may in (("ana", True), ("jonas", False)):
+        page = open_page("/trail", as_=name)
+        page.keyboard.press("g")
+        page.keyboard.press("p")
+        if may:
+            expect(page).to_have_url(re.compile(r"/people$"))
+        page.keyboard.press("?")
+        sheet = page.locator("#dialog .keys")
+        expect(sheet).to_contain_text("trail, people, help" if may else "trail, help")
+
+
 def test_the_theme_is_changed_from_the_palette(open_page: OpenPage) -> None:
     page = open_page("/help")
     look_for(page, "dark")

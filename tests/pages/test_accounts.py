@@ -106,12 +106,12 @@ def test_a_name_that_somebody_has_is_refused(ana: Client) -> None:
 
 
 def test_an_admin_changes_roles_but_not_their_own(ana: Client, people: dict[str, User]) -> None:
-    ana.post(f"/people/{people['vera'].pk}/role", {"role": "admin"})
+    ana.post(f"/people/{people['vera'].pk}/role", {"choice": "admin"})
     assert User.objects.get(username="vera").groups.get().name == "admin"
     assert User.objects.get(username="vera").is_staff
-    ana.post(f"/people/{people['vera'].pk}/role", {"role": "viewer"})
+    ana.post(f"/people/{people['vera'].pk}/role", {"choice": "viewer"})
     assert not User.objects.get(username="vera").is_staff
-    ana.post(f"/people/{people['ana'].pk}/role", {"role": "viewer"})
+    ana.post(f"/people/{people['ana'].pk}/role", {"choice": "viewer"})
     assert User.objects.get(username="ana").groups.get().name == "admin"
 
 

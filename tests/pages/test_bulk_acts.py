@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.test import Client
 from django.utils import timezone
@@ -17,9 +18,9 @@ from queues import bulk_acts
 from queues.access import EVERYWHERE, Sight
 from queues.bulk_acts import Asked, BadAct, Count
 from queues.engine import operate
-from queues.models import BulkAct, BulkLeft, Change, Deduplication, Execution, Status
+from queues.models import ApiKey, BulkAct, BulkLeft, Change, Deduplication, Execution, Grant, Status
 
-from .conftest import finished, make_execution, make_queue, make_worker, running
+from .conftest import SignIn, finished, make_bulk_act, make_execution, make_queue, make_worker, running
 from .test_list import body
 from .test_list import text as plain
 
@@ -265,8 +266,66 @@ def test_the_same_request_again_is_the_same_act() -> None:
     id = uuid.uuid4()
     assert ask("cancel", id=id).id == ask("cancel", id=id).id
     assert BulkAct.objects.count() == 1
-    with pytest.raises(BadAct):
-        ask("retry", id=id)
+    others: list[dict[str, Any]] = [
+        {"verb": "retry"},
+        {"reason": "another one"},
+        {"chosen": (id,)},
+        {"actor": "ana"},
+    ]
+    for other in others:
+        with pytest.raises(BadAct, match="Nothing new was begun"):
+            ask(**{"verb": "cancel", "id": id, **other})
+    moved = ask("priority", priority=5)
+    with pytest.raises(BadAct, match="another priority"):
+        ask("priority", id=moved.id, priority=6)
+
+
+def test_it_stops_when_whoever_asked_may_not_do_it_any_more(people: dict[str, User], vera: Client) -> None:
+    queue = make_queue()
+    for _ in range(5):
+        make_execution(queue)
+    act = ask("cancel")
+    bulk_acts.work()
+    people["jonas"].groups.set([Group.objects.get(name="viewer")])
+    work_through()
+    act.refresh_from_db()
+    assert (act.state, act.changed, statuses()) == ("stopped", 3, {"cancelled": 3, "queued": 2})
+    assert (act.stopped_by, act.stop_reason) == ("polos", "jonas may not cancel an execution any more")
+    assert "jonas may not cancel an execution any more" in body(vera, f"/bulk/{act.id}")
+
+
+def test_it_stops_when_a_grant_or_a_key_is_taken_away(people: dict[str, User]) -> None:
+    for name in ("billing/eu", "billing/us", "mail"):
+        make_execution(make_queue(name))
+    both = [
+        Grant.objects.create(user=people["nils"], pattern=name, level="operate") for name in ("billing/*", "mail")
+    ]
+    act = ask("cancel", actor="nils", where=Sight(("billing/*", "mail")))
+    both[0].delete()
+    key = ApiKey.objects.create(id="k", name="deploys", scope="full", secret_hash="")
+    by_key = ask("cancel", actor="key deploys", through=Change.Through.REST)
+    ApiKey.objects.filter(id=key.id).update(revoked_at=timezone.now())
+    work_through()
+    act.refresh_from_db()
+    by_key.refresh_from_db()
+    assert act.stop_reason == "nils may not cancel an execution on billing/eu and 1 more any more"
+    assert (by_key.stop_reason, statuses()) == ("key deploys may not cancel an execution any more", {"queued": 3})
+
+
+def test_a_purge_goes_on_for_who_may_purge_that_queue_only(people: dict[str, User], sign_in: SignIn) -> None:
+    make_queue("mail")
+    make_execution(make_queue("billing/eu"))
+    Grant.objects.create(user=people["nils"], pattern="billing/*", level="operate")
+    form = {"confirm": "billing/eu", "reason": "x", "at": timezone.now().isoformat(), "act": str(uuid.uuid4())}
+    assert sign_in("nils").post("/purges/billing/eu", form).status_code == 302
+    work_through()
+    assert (BulkAct.objects.get().state, statuses()) == ("done", {"cancelled": 1})
+
+
+def test_viewers_read_who_may(vera: Client) -> None:
+    assert "Operators act on many executions" in body(vera, "/bulk")
+    act = make_bulk_act()
+    assert "ana can stop it, and whoever may do this on every queue" in body(vera, f"/bulk/{act.id}")
 
 
 @pytest.mark.parametrize(

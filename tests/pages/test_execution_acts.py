@@ -181,6 +181,22 @@ def test_pressed_twice_it_runs_once(jonas: Client) -> None:
     assert (first.created, again.created, Execution.objects.count()) == (True, False, 2)
 
 
+def test_retry_says_what_it_does_and_is_refused_on_a_stale_view(jonas: Client) -> None:
+    queue = make_queue()
+    execution = finished(queue, make_worker(queue=queue), Status.FAILED)
+    address = f"/executions/{execution.id}/retry"
+    html = body(jonas, address)
+    for sentence in ("at the end of the line", "steps that it has done are not run again", "It can be undone"):
+        assert sentence in html
+    form = {"seen": said(html, "seen"), "reason": "network is back"}
+    assert jonas.post(address, form, headers=HTMX).status_code == 204
+    again = jonas.post(address, form, headers=HTMX)
+    assert again.status_code == 409
+    assert "it was failed, and is queued now" in again.content.decode()
+    assert "there is nothing to retry" in again.content.decode()
+    assert list(Change.objects.values_list("kind", "reason")) == [("retry", "network is back")]
+
+
 def test_sent_again_it_says_that_nothing_new_was_started(jonas: Client) -> None:
     execution = make_execution(make_queue())
     form = {"id": str(uuid.uuid4()), "payload": '{"customer": 8}'}

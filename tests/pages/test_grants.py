@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -161,6 +162,29 @@ def test_an_admin_grants_and_takes_back_and_both_are_in_the_trail(ana: Client, p
     ]
 
 
+@pytest.mark.parametrize("act", ["role", "activation", "grants", "removal"])
+def test_what_changed_since_it_was_looked_at_is_refused_and_shown(
+    ana: Client, people: dict[str, User], act: str
+) -> None:
+    vera, root = people["vera"], User.objects.create_superuser("root")
+    grant = Grant.objects.create(user=vera, pattern="mail", level="see", granted_by="ana")
+    address = f"/grants/{grant.id}/removal" if act == "removal" else f"/people/{vera.pk}/{act}"
+    html = text(ana, address)
+    assert "can be undone" in html
+    grants.set_role(vera, access.Role.OPERATOR, by=root, through=Change.Through.ADMIN)
+    seen = re.search(r'name="seen" value="(\d+)"', html)
+    assert seen
+    form = {"seen": seen[1], "choice": "admin", "pattern": "a/*", "level": "see"}
+    stale = ana.post(address, form, headers=HTMX)
+    assert stale.status_code == 409
+    assert "root changed the role from viewer to operator since you opened this" in stale.content.decode()
+    assert PersonChange.objects.count() == 1
+    newer = re.search(r'name="seen" value="(\d+)"', stale.content.decode())
+    assert newer
+    assert ana.post(address, form | {"seen": newer[1]}, headers=HTMX).status_code == 204
+    assert PersonChange.objects.count() == 2
+
+
 @pytest.mark.parametrize("pattern", ["", "a b", "<script>", "x" * 201])
 def test_a_pattern_that_is_none_is_refused_beside_the_field(ana: Client, people: Any, pattern: str) -> None:
     reply = ana.post(f"/people/{people['nils'].pk}/grants", {"pattern": pattern, "level": "see"})
@@ -195,7 +219,7 @@ def test_nobody_grants_more_than_they_have(people: dict[str, User]) -> None:
 
 def test_roles_invitations_and_accounts_are_in_the_trail_of_people(ana: Client, people: dict[str, User]) -> None:
     ana.post("/people", {"username": "mia", "role": ""})
-    ana.post(f"/people/{people['vera'].pk}/role", {"role": "operator"})
+    ana.post(f"/people/{people['vera'].pk}/role", {"choice": "operator"})
     ana.post(f"/people/{people['vera'].pk}/activation")
     assert not User.objects.get(username="mia").groups.exists()
     told = list(PersonChange.objects.order_by("id").values_list("about", "kind", "before", "after"))

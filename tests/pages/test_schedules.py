@@ -157,13 +157,22 @@ def test_it_is_changed_paused_resumed_run_and_deleted(schedule: Schedule, jonas:
     changed = CRON | {"cron": "0 5 * * *", "name": "nightly", "expected_version": "1"}
     assert announced(jonas.post(f"{path}/change", changed, headers=HTMX)) == "The schedule nightly is changed."
     stale = jonas.post(f"{path}/change", changed, headers=HTMX)
-    assert stale.status_code == 409 and "Somebody changed this schedule" in stale.content.decode()
+    assert stale.status_code == 409
+    told = "jonas changed it from 30 3 * * * to 0 5 * * * Europe/Berlin since you opened this"
+    assert told in said(stale.content.decode())
     assert jonas.post(f"{path}/pause", {"reason": ""}, headers=HTMX).status_code == 422
     assert announced(jonas.post(f"{path}/pause", {"reason": "x"}, headers=HTMX)) == "nightly is paused."
     assert "Paused" in said(body(jonas, f"{path}/pause"))
     assert announced(jonas.post(f"{path}/pause", {"resume": "1"}, headers=HTMX)) == "nightly ticks again."
-    assert announced(jonas.post(f"{path}/runs", headers=HTMX)) == "nightly has started an execution."
+    asked = body(jonas, f"{path}/runs")
+    assert "one execution of call_api on" in said(asked)
+    run = {"execution": re.findall(r'name="execution" value="([^"]+)"', asked)[0]}
+    for _ in range(2):  # pressed twice it starts once
+        assert announced(jonas.post(f"{path}/runs", run, headers=HTMX)) == "nightly has started an execution."
+    assert Execution.objects.count() == 1
     assert "run by jonas" in said(body(jonas, path))
+    jonas.post(f"{path}/deletion", {"expected_version": "1"}, headers=HTMX)
+    assert Schedule.objects.exists()
     assert jonas.post(f"{path}/deletion", headers=HTMX).status_code == 204
     assert not Schedule.objects.exists()
     trail = said(body(jonas, "/trail", kind="schedule"))

@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from queues import bulk_acts
 from queues.access import EVERYWHERE, Sight
-from queues.bulk_acts import Asked, BadAct, Count, NotThere
+from queues.bulk_acts import Asked, AskedBefore, BadAct, Count, NotThere
 from queues.engine.operate import Seen, change_priority
 from queues.engine.rerun import BadPayload, run_again
 from queues.ids import uuid7
@@ -92,6 +92,7 @@ class BulkView(Struct, frozen=True, kw_only=True):
     asked_by: str
     ended_at: Time | None
     stopped_by: str
+    stop_reason: str  # when the server stopped it
 
 
 class BulkList(Struct, frozen=True, kw_only=True):
@@ -145,6 +146,8 @@ def ask(principal: Principal, said: NewBulkAct) -> BulkCount | BulkView:
         if said.dry_run:
             return _count(counted)
         act = _begin(principal, asked, counted, now, said)
+    except AskedBefore as other:
+        raise Conflicting(other.detail) from None
     except BadAct as bad:
         raise Invalid(bad.detail) from None
     return view(act)
@@ -191,6 +194,7 @@ def view(act: BulkAct, *, lefts: bool = False) -> BulkView:
         reason=act.reason, state=act.state, counted=act.counted, counted_all=act.counted_all, changed=act.changed,
         left=act.left, lefts=[Left(execution_id=each.execution_id, why=each.why) for each in found],
         asked_at=act.asked_at, asked_by=act.actor, ended_at=act.ended_at, stopped_by=act.stopped_by,
+        stop_reason=act.stop_reason,
     )  # fmt: skip
 
 
@@ -204,7 +208,7 @@ def purge(principal: Principal, queue: str, said: NewPurge) -> BulkView:
     try:
         act = bulk_acts.purge(
             queue, scheduled=said.scheduled, id=said.id or uuid7(), at=database_now(), actor=principal.actor,
-            through=REST, reason=said.reason,
+            through=REST, reason=said.reason, where=reach(principal),
         )  # fmt: skip
     except BadAct as bad:
         raise Conflicting(bad.detail) from None

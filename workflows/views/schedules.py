@@ -8,13 +8,16 @@ from uuid import UUID
 from django import forms
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from queues.access import Action, needs, sight
 from queues.forms import ReasonForm, ResumeForm
+from queues.ids import uuid7
 from queues.models import Change, Queue
 from queues.problems import Conflicting, Invalid, NotFound, Problem
+from queues.views.confirming import Confirmation, confirm
 from queues.views.replies import actor, done, is_htmx, refused
 from workflows import listing, schedules
 from workflows.forms import UNITS, ScheduleForm, initial, zones
@@ -23,6 +26,7 @@ from workflows.schedules import Act, Spec, StaleSchedule, timing_of
 from workflows.timing import BadTiming, Timing, upcoming
 
 NO_SCHEDULE = "There is no such schedule. Somebody may have deleted it: the trail tells who."
+NO_ID = "This form does not say what it would start. Nothing was started: open it again."
 PAGE_SIZE = 100
 TICKS_OF_ONE = 50
 PREVIEWED = 5
@@ -131,23 +135,31 @@ def pause(request: HttpRequest, id: UUID) -> HttpResponse:
     return done(request, f"{row.name} {'ticks again' if resuming else 'is paused'}.", "schedule", id)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @manages
 def runs(request: HttpRequest, id: UUID) -> HttpResponse:
-    name = get_schedule(id).name
+    """`execution` is the id of what will be started: sent twice, it starts once."""
+    row = get_schedule(id)
+    if request.method != "POST":
+        return _run_page(request, row)
+    said = forms.UUIDField(required=False)
     try:
-        schedules.run_now(id, _act(request))
-    except Conflicting as no:
-        return refused(request, no.detail, "schedule", id)
-    return done(request, f"{name} has started an execution.", "schedule", id)
+        schedules.run_now(
+            id,
+            _act(request, request.POST.get("reason", "")),
+            execution_id=said.clean(request.POST.get("execution")),
+        )
+    except (Conflicting, forms.ValidationError) as no:
+        return _run_page(request, row, str(getattr(no, "detail", NO_ID)))
+    return done(request, f"{row.name} has started an execution.", "schedule", id)
 
 
 @require_POST
 @manages
 def deletion(request: HttpRequest, id: UUID) -> HttpResponse:
-    name = get_schedule(id).name
+    name, seen = get_schedule(id).name, request.POST.get("expected_version", "")
     try:
-        schedules.delete(id, _act(request))
+        schedules.delete(id, _act(request), expected_version=int(seen) if seen.isdecimal() else None)
     except (NotFound, Conflicting) as problem:
         return refused(request, problem.detail, "schedule", id)
     response = done(request, f"The schedule {name} is deleted. What it started goes on.", "schedules")
@@ -214,6 +226,20 @@ def _form_page(
 def _pause_page(request: HttpRequest, row: Schedule, form: forms.Form | None, problem: str = "") -> HttpResponse:
     context = {"schedule": row, "form": form, "problem": problem}
     return _render(request, "schedules/pause.html", context, problem)
+
+
+def _run_page(request: HttpRequest, row: Schedule, problem: str = "") -> HttpResponse:
+    (shown,) = listing.rows([row], timezone.now())
+    asked = Confirmation(
+        title="Run now", subject=row.name, button="Run now", noted=True,
+        consequence=(
+            f"Starts one execution of {row.workflow} on {shown.queue} at once, also while the schedule is paused "
+            "or one before is not finished. Its ticks stay as they are. It can be undone until it starts: cancel "
+            "that execution."
+        ),
+        back=reverse("schedule", args=[row.id]), hidden={"execution": uuid7()},
+    )  # fmt: skip
+    return confirm(request, asked, problem=problem, status=409 if problem else 200)
 
 
 def _preview(form: ScheduleForm) -> dict[str, Any]:
