@@ -313,7 +313,8 @@ def consequence_of_pauses(affected: Sequence[Gauge], others: int) -> str:
         return "They are paused already: nothing would change." if others else "No queue is chosen."
     held, waiting = sum(gauge.held for gauge in affected), sum(gauge.waiting for gauge in affected)
     running = f"{_are(held)} running and will finish, none is killed." if held else "Nothing runs in them now."
-    wait = f" {_waiting(waiting)} until they are resumed, and what arrives meanwhile, in order."
+    there = f"{_waiting(waiting)} until they are resumed, and what arrives meanwhile, in order."
+    wait = f" {there}" if waiting else " What arrives meanwhile waits in order until they are resumed."
     stay = f" {_are(others)} paused already and keep{'s' if others == 1 else ''} reason and end." if others else ""
     return f"{running}{wait}{stay} It can be undone: resume them together."
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
@@ -29,6 +31,7 @@ from queues.models import Change, Queue
 from .queues import get_gauge, get_queue
 from .replies import actor, done, is_htmx
 
+DRAINS = {True: "is draining: it takes nothing new", False: "accepts executions again"}
 REFUSED = {"stale": 409, "invalid": 422, "": 200}
 
 
@@ -38,18 +41,8 @@ def limit(request: HttpRequest, name: str) -> HttpResponse:
     queue = get_queue(name)
     if request.method != "POST":
         return _limit_page(request, queue, LimitForm(request.GET) if "preview" in request.GET else None)
-    form = LimitForm(request.POST)
-    if not form.is_valid():
-        return _limit_page(request, queue, form, "invalid")
-    try:
-        changed = _change(request, queue, form)
-    except limits.StaleView as stale:
-        form.add_error(None, stale.detail)
-        return _limit_page(request, stale.queue, form, "stale")
-    except limits.BadLimit as bad:
-        form.add_error("limit", bad.detail)
-        return _limit_page(request, queue, form, "invalid")
-    return done(request, f"The limit of {name} is now {words.limit(changed.effective_limit)}.", "queue", name)
+    sent = _Sent(request, queue, LimitForm(request.POST), _limit_page, wrong="limit")
+    return sent.done(_change, lambda now: f"The limit of {name} is now {words.limit(now.effective_limit)}.")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -58,18 +51,12 @@ def pause(request: HttpRequest, name: str) -> HttpResponse:
     queue = get_queue(name)
     if request.method != "POST":
         return _pause_page(request, queue, None)
-    form = ResumeForm(request.POST) if "resume" in request.POST else PauseForm(request.POST)
-    if not form.is_valid():
-        return _pause_page(request, queue, form, "invalid")
-    try:
-        changed = _pause(request, name, form) if isinstance(form, PauseForm) else _resume(request, name, form)
-    except limits.StaleView as stale:
-        form.add_error(None, stale.detail)
-        return _pause_page(request, stale.queue, form, "stale")
-    except limits.BadLimit as bad:
-        form.add_error(None, bad.detail)
-        return _pause_page(request, queue, form, "invalid")
-    return done(request, f"{name} is {'paused' if changed.paused else 'running again'}.", "queue", name)
+    resuming = "resume" in request.POST
+    form = ResumeForm(request.POST) if resuming else PauseForm(request.POST)
+    sent = _Sent(request, queue, form, _pause_page)
+    return sent.done(
+        _resume if resuming else _pause, lambda now: f"{name} is {'paused' if now.paused else 'running again'}."
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -78,62 +65,73 @@ def drain(request: HttpRequest, name: str) -> HttpResponse:
     queue = get_queue(name)
     if request.method != "POST":
         return _drain_page(request, queue, None)
-    form = ResumeForm(request.POST) if "accept" in request.POST else ReasonForm(request.POST)
-    if not form.is_valid():
-        return _drain_page(request, queue, form, "invalid")
-    verb = limits.accept if "accept" in request.POST else limits.drain
-    said = form.cleaned_data
-    try:
-        changed = verb(
-            queue=name,
-            reason=said["reason"],
-            actor=actor(request),
-            through=Change.Through.PAGE,
-            expected_version=said["expected_version"],
-        )
-    except limits.StaleView as stale:
-        form.add_error(None, stale.detail)
-        return _drain_page(request, stale.queue, form, "stale")
-    said_so = "is draining: it takes nothing new" if changed.draining else "accepts executions again"
-    return done(request, f"{name} {said_so}.", "queue", name)
+    accepting = "accept" in request.POST
+    form = ResumeForm(request.POST) if accepting else ReasonForm(request.POST)
+    sent = _Sent(request, queue, form, _drain_page)
+    return sent.done(_accept if accepting else _drain, lambda now: f"{name} {DRAINS[now.draining]}.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A form about a queue that somebody sent, and the page that shows it again when it is refused."""
+
+    request: HttpRequest
+    queue: Queue
+    form: Any
+    page: Callable[[HttpRequest, Queue, Any, str], HttpResponse]
+    wrong: str | None = None  # the field beside which a bad limit is told
+
+    def done(self, verb: Callable[[Any, dict[str, Any]], Queue], said: Callable[[Queue], str]) -> HttpResponse:
+        """`said` of the queue as it is then. A stale view is shown with what changed, what was typed stays."""
+        if not self.form.is_valid():
+            return self._refused(self.queue, "invalid")
+        try:
+            changed = verb(self.form, self._who_and_why())
+        except limits.StaleView as stale:
+            self.form.add_error(None, stale.detail)
+            return self._refused(stale.queue, "stale")
+        except limits.BadLimit as bad:
+            self.form.add_error(self.wrong, bad.detail)
+            return self._refused(self.queue, "invalid")
+        return done(self.request, said(changed), "queue", self.queue.name)
+
+    def _refused(self, queue: Queue, problem: str) -> HttpResponse:
+        return self.page(self.request, queue, self.form, problem)
+
+    def _who_and_why(self) -> dict[str, Any]:
+        seen = self.form.cleaned_data
+        return {
+            "queue": self.queue.name,
+            "reason": seen["reason"],
+            "actor": actor(self.request),
+            "through": Change.Through.PAGE,
+            "expected_version": seen["expected_version"],
+        }
 
 
 # -- calling the verbs -----------------------------------------------------------------------------
 
 
-def _change(request: HttpRequest, queue: Queue, form: LimitForm) -> Queue:
-    seen = form.cleaned_data
-    common: dict[str, Any] = {
-        "queue": queue.name,
-        "reason": seen["reason"],
-        "actor": actor(request),
-        "through": Change.Through.PAGE,
-        "expected_version": seen["expected_version"],
-    }
-    if seen["choice"] == LimitForm.Choice.DECLARED:
-        return limits.clear_override(**common)
-    return limits.change_limit(limit=form.new_limit, until=form.until, **common)
+def _change(form: LimitForm, why: dict[str, Any]) -> Queue:
+    if form.cleaned_data["choice"] == LimitForm.Choice.DECLARED:
+        return limits.clear_override(**why)
+    return limits.change_limit(limit=form.new_limit, until=form.until, **why)
 
 
-def _pause(request: HttpRequest, name: str, form: PauseForm) -> Queue:
-    return limits.pause(
-        queue=name,
-        reason=form.cleaned_data["reason"],
-        actor=actor(request),
-        through=Change.Through.PAGE,
-        until=form.until,
-        expected_version=form.cleaned_data["expected_version"],
-    )
+def _pause(form: PauseForm, why: dict[str, Any]) -> Queue:
+    return limits.pause(until=form.until, **why)
 
 
-def _resume(request: HttpRequest, name: str, form: ResumeForm) -> Queue:
-    return limits.resume(
-        queue=name,
-        reason=form.cleaned_data["reason"],
-        actor=actor(request),
-        through=Change.Through.PAGE,
-        expected_version=form.cleaned_data["expected_version"],
-    )
+def _resume(form: ResumeForm, why: dict[str, Any]) -> Queue:
+    return limits.resume(**why)
+
+
+def _drain(form: ReasonForm, why: dict[str, Any]) -> Queue:
+    return limits.drain(**why)
+
+
+def _accept(form: ResumeForm, why: dict[str, Any]) -> Queue:
+    return limits.accept(**why)
 
 
 # -- showing the forms -----------------------------------------------------------------------------
