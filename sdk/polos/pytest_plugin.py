@@ -3,7 +3,7 @@
 Put `pytest_plugins = ["polos.pytest_plugin"]` into conftest.py, then
 
     async def test_five_at_once(polos_server):
-        async with Polos([call_api], api_url=polos_server) as polos:
+        async with Polos([call_api]) as polos:
             ...
 
 Needs the server's package (`polos-server`) in the environment of the tests.
@@ -33,7 +33,8 @@ def polos_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server that runs for the whole test session, with an empty database and without keys.
 
     Tests share it, so give queues and workflows names of their own. Settings of your own (POLOS_*, DATABASE_URL,
-    .env) do not reach it.
+    .env) do not reach it. While it runs, POLOS_API_URL leads to it and POLOS_API_KEY is empty: clients and workers
+    that are made without an address find it, and never the server that your settings name.
     """
     command = _command()
     if command is None:
@@ -52,7 +53,10 @@ def polos_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
     try:
         _wait_until_ready(process, url, log)
-        yield url
+        with pytest.MonkeyPatch.context() as settings:
+            settings.setenv("POLOS_API_URL", url)
+            settings.setenv("POLOS_API_KEY", "")
+            yield url
     finally:
         _stop(process)
 

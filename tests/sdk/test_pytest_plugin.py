@@ -28,7 +28,7 @@ async def narrow(ctx, payload):
 
 def test_a_limit_holds(polos_server):
     async def main():
-        async with Polos([narrow], api_url=polos_server) as polos:
+        async with Polos([narrow]) as polos:
             handles = await polos.batch_invoke([(narrow, n) for n in range(6)])
             return [await handle.result(30) for handle in handles]
 
@@ -48,7 +48,11 @@ def pytest_in(folder: Path, *, path: str | None = None) -> subprocess.CompletedP
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_it.py").write_text(TESTS)
     env = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")}
-    env |= {"POLOS_API_URL": "http://not-this-one.example", "PATH": path or env["PATH"]}
+    env |= {
+        "POLOS_API_URL": "https://not-this-one.example",
+        "POLOS_API_KEY": "polos_of_another",
+        "PATH": path or env["PATH"],
+    }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:django", "-p", "no:cacheprovider", str(folder)]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
 
