@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from asyncio import _get_running_loop
+from typing import Any
 
 from ._cancelled import Cancelled
 from ._client import PolosClient
@@ -14,6 +15,7 @@ from ._log import Log
 from ._logs import mark_log_records
 from ._reports import Reporter
 from ._running import Run, current
+from ._state import new_state
 from ._step import Step
 from ._steps import StepSaver
 from ._threads import Threads
@@ -41,12 +43,13 @@ class Tools:
 class Context:
     """The first argument of every workflow."""
 
-    __slots__ = ("_run", "_step", "_tools")
+    __slots__ = ("_run", "_state", "_step", "_tools")
 
     def __init__(self, run: Run, tools: Tools) -> None:
         self._run = run
         self._tools = tools
         self._step: Step | None = None
+        self._state: Any = None
         current.set(run)  # for this task alone: the records of its logs say where they come from
 
     def __repr__(self) -> str:
@@ -133,6 +136,19 @@ class Context:
     def cancelled(self) -> Cancelled:
         """The same as an event, to wait for: `ctx.cancelled.wait(5)` instead of `time.sleep(5)`."""
         return Cancelled(self._run)
+
+    @property
+    def state(self) -> Any:
+        """An object of the model that `@workflow(state_schema=...)` names, with its defaults at first.
+
+        A field that is set is checked: StateInvalid, with field and line, for what the model does not take. After
+        a wait and in a later attempt it becomes what it was, as the function runs again from its top; so what
+        differs from one attempt to the next comes from steps, and inside of a step it is not set (StepError).
+        DefinitionError where the workflow names no model.
+        """
+        if self._state is None:
+            self._state = new_state(self._run)
+        return self._state
 
     @property
     def log(self) -> Log:

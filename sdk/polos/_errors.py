@@ -10,6 +10,7 @@ PolosError
 ├── ConfigurationError: an address, a key or another setting cannot be used
 ├── NotSerializable: a payload or a result that JSON cannot hold
 ├── PayloadInvalid: a payload that does not fit the workflow's annotation
+├── StateInvalid: a value for `ctx.state` that its model does not take
 ├── ServerUnavailable: no useful answer within the time given
 ├── RequestRefused: the server says no, and why
 │   ├── Unauthorized (401)
@@ -87,6 +88,10 @@ class NotSerializable(PolosError):
 
 class PayloadInvalid(PolosError):
     """A payload that does not fit the workflow's annotation. Never retried: it would fail again."""
+
+
+class StateInvalid(PolosError):
+    """A value for `ctx.state` that does not fit its model; the message names field and line. Never retried."""
 
 
 class ServerUnavailable(PolosError):

@@ -222,6 +222,7 @@ class Inline:
 
     async def _outcome(self, run: Run, workflow: Workflow[Any]) -> Done:
         arguments = workflow.arguments(run.claim["payload"])
+        run.state_schema = workflow.state_schema
         context = _Context(run, self._tools, self)
         result = await self._threads.call(workflow.function, context, *arguments)
         return completed(run, result_json(result, workflow.id))

@@ -14,6 +14,7 @@ from ._errors import (
     NotSerializable,
     PayloadInvalid,
     Retry,
+    StateInvalid,
     StepRefused,
     TooLarge,
     WaitTimeout,
@@ -21,7 +22,15 @@ from ._errors import (
 from ._places import caller
 from ._seconds import seconds_of
 
-NEVER = (Fail, PayloadInvalid, NotSerializable, DuplicateStep, StepRefused, TooLarge)  # they would fail again
+NEVER = (
+    Fail,
+    PayloadInvalid,
+    StateInvalid,
+    NotSerializable,
+    DuplicateStep,
+    StepRefused,
+    TooLarge,
+)  # they would fail again
 MAX_FACTOR = 100.0
 MAX_RETRIES = 999
 

@@ -259,6 +259,7 @@ class Session:
         if workflow is None:
             raise LookupError(f"This worker has no workflow {run.claim['workflow_id']}")
         arguments = workflow.arguments(run.claim["payload"])
+        run.state_schema = workflow.state_schema
         context = Context(run, self._tools)
         if workflow.is_async:
             result = await workflow.function(context, *arguments)

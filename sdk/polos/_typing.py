@@ -106,10 +106,10 @@ def _validated(adapter: Any, value: Any, what: str) -> Any:
     try:
         return adapter.validate_python(value)
     except pydantic.ValidationError as error:
-        raise PayloadInvalid(f"{what} is not valid: {_sentence(error)}") from error
+        raise PayloadInvalid(f"{what} is not valid: {sentence(error)}") from error
 
 
-def _sentence(error: Any) -> str:
+def sentence(error: Any) -> str:
     """pydantic's findings in one line, without the values: they may be secret."""
     findings = error.errors(include_url=False, include_input=False, include_context=False)
     parts = [".".join(map(str, each["loc"])) + ": " + each["msg"] for each in findings[:5]]

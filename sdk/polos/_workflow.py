@@ -53,6 +53,7 @@ class Workflow(Generic[R]):
         batch_timeout_seconds: Seconds = None,
         on_start: Hooks = (),
         on_end: Hooks = (),
+        state_schema: type[Any] | None = None,
     ) -> None:
         self.body = function
         self.place = _place_of(function)
@@ -70,6 +71,7 @@ class Workflow(Generic[R]):
         self.description = _first_paragraph(
             function.__doc__ if description is None else _checked_description(description, self)
         )
+        self.state_schema = None if state_schema is None else _checked_state(state_schema, self)
         self.is_async = _is_async(function, self.place)
         self._payload = _payload_parameter(function, self.id, self.place)
         self.function = function  # what a worker calls
@@ -193,6 +195,7 @@ def workflow(
     batch_timeout_seconds: Seconds = None,
     on_start: Hooks = (),
     on_end: Hooks = (),
+    state_schema: type[Any] | None = None,
 ) -> _Decorator: ...
 def workflow(
     id: Any = None,
@@ -211,6 +214,7 @@ def workflow(
     batch_timeout_seconds: Seconds = None,
     on_start: Hooks = (),
     on_end: Hooks = (),
+    state_schema: type[Any] | None = None,
 ) -> Any:
     """Declares a workflow: `@workflow`, `@workflow()` or `@workflow(id=..., queue=..., retries=...)`.
 
@@ -243,6 +247,9 @@ def workflow(
     or its error: not after one that was cancelled, or that goes on elsewhere. An error in it fails an attempt that
     had a result. Both are functions, async or not, or lists of them. A payload that does not fit calls neither.
 
+    `state_schema` is a pydantic model whose fields have defaults: `ctx.state` is an object of it, checked
+    whenever a field is set.
+
     DefinitionError, with file and line, for what cannot work: BadName, BadLimit, BadSignature, DuplicateWorkflow.
     """
     if callable(id):
@@ -267,6 +274,7 @@ def workflow(
                 batch_timeout_seconds=batch_timeout_seconds,
                 on_start=on_start,
                 on_end=on_end,
+                state_schema=state_schema,
             )
         )
 
@@ -346,6 +354,12 @@ def _payload_parameter(function: Callable[..., Any], id: str, place: str) -> ins
     if payload is not None and payload.default is not _typing.EMPTY:
         _check_default(payload.default, id, place)
     return payload
+
+
+def _checked_state(schema: Any, of: Workflow[Any]) -> type[Any] | None:
+    from ._state import checked_schema
+
+    return checked_schema(schema, workflow_id=of.id, place=of.place)
 
 
 def _check_default(default: Any, id: str, place: str) -> None:
