@@ -304,7 +304,10 @@ def consequence_of_purge(gauge: Gauge) -> str:
 
 
 def consequence_of_accepting(gauge: Gauge) -> str:
-    return "New executions are taken again. What was refused meanwhile does not come back by itself."
+    return (
+        "New executions are taken again. What was refused meanwhile does not come back by itself. It can be "
+        "undone: drain it again."
+    )
 
 
 def consequence_of_pauses(affected: Sequence[Gauge], others: int) -> str:
@@ -327,7 +330,7 @@ def consequence_of_resumptions(affected: Sequence[Gauge], others: int) -> str:
     starting = sum(min(gauge.waiting, _room(gauge)) for gauge in affected)
     starts = f"{_waiting(waiting)}; at most {starting:,} can start at once." if waiting else "Nothing waits."
     stay = f" {_are(others)} not paused, and nothing changes there." if others else ""
-    return f"{starts}{stay}"
+    return f"{starts}{stay} It can be undone: pause them again; what has started goes on."
 
 
 def _room(gauge: Gauge) -> int:

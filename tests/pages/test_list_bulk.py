@@ -94,7 +94,7 @@ def test_the_dialog_says_what_will_happen(jonas: Client) -> None:
     assert "1 is running and will finish, none is killed. 2 executions wait until they are resumed" in html
     assert "1 is paused already and keeps reason and end." in html
     resume = dialog(jonas, "/resumptions?all=1")
-    assert "2 are not paused, and nothing changes there." in resume
+    assert "2 are not paused, and nothing changes there. It can be undone" in resume
 
 
 def test_somebody_elses_pause_keeps_its_reason_and_end(jonas: Client) -> None:
