@@ -145,7 +145,8 @@ class Outages:
         self._lanes.add(lane)
         if self._since is None:
             self._since = time.monotonic()
-            logger.warning("The server %s %s. Trying again until it answers.", self._api_url, reason.rstrip("."))
+            end = "" if reason.endswith((".", "?")) else "."
+            logger.warning("The server %s %s%s Trying again until it answers.", self._api_url, reason, end)
 
     def end(self, lane: str) -> None:
         if self._since is None:

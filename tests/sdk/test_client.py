@@ -182,6 +182,13 @@ async def test_a_refusal_comes_with_the_servers_sentence(client: PolosClient, se
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("reason", ["is away", "is away.", "is away. Is the address right?"])
+def test_an_outage_is_told_in_whole_sentences(reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    http_module.Outages("http://there").begin("lane", reason)
+    assert caplog.messages[0].count(".") + caplog.messages[0].count("?") == 2 + reason.count("?")
+    assert "?." not in caplog.messages[0]
+
+
 async def test_a_proxy_that_takes_less_is_named(client: PolosClient, server: FakeServer) -> None:
     server.fail("/executions", status=413, detail="")
     with pytest.raises(

@@ -360,6 +360,8 @@ async def test_a_second_lane_claims_while_there_is_more_work_than_room(server: F
     async with working(quick, max_concurrent=10):
         await server.until(lambda: len(server.by_status("completed")) == 60)
         await asyncio.sleep(0.1)
+        # The second lane has learnt that there is no more: what it was last told is that nothing is left.
+        await server.until(lambda: server.bodies("/exchange")[-1].get("wait"))
         count = len(server.bodies("/exchange"))
         await server.add("quick")
         await server.until(lambda: len(server.by_status("completed")) == 61)
@@ -835,6 +837,33 @@ async def test_a_sync_function_that_does_not_end_does_not_keep_the_process(
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 15) == 0
     assert execution["status"] == "running"
+
+
+IN_A_THREAD = """
+import asyncio, sys, time
+from polos import workflow
+from polos.cli import main, worker
+
+worker.LAST_SECONDS = 0.2
+
+@workflow(id="slow")
+async def slow(ctx, payload):
+    print("begun", flush=True)
+    await asyncio.to_thread(time.sleep, payload)
+
+sys.modules["here"] = sys.modules["__main__"]
+sys.exit(main(["worker", "here", "--drain-seconds", "0.1"]))
+"""
+
+
+async def test_a_thread_that_the_code_started_does_not_keep_the_command(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    execution = await server.add("slow", 60)
+    process = await _started(tmp_path, IN_A_THREAD)
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 15) == 0
+    assert execution["status"] == "queued"
 
 
 async def test_the_second_signal_is_hard(server: FakeServer, tmp_path: Path) -> None:

@@ -77,9 +77,12 @@ async def main(options: argparse.Namespace) -> int:
 
 def _end_for_sure() -> None:
     """Python waits for the threads of `asyncio.to_thread`, for ever: what they do was handed back already."""
+    threads = [each for each in threading.enumerate() if each.name.startswith("asyncio_")]
 
     def end() -> None:
         time.sleep(LAST_SECONDS)
+        if not any(each.is_alive() for each in threads):
+            return
         logger.warning("Threads that the worker's code has started do not end; ending the process all the same.")
         logging.shutdown()
         os._exit(0)
