@@ -18,6 +18,8 @@ from ._step_children import ChildResult as BatchStepResult
 from ._workflow import Workflow, registered_workflows
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel as WorkflowState
+
     from ._client import PolosClient
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "HookResult",
     "StepExecutionError",
     "WorkflowContext",
+    "WorkflowState",
     "WorkflowTimeoutError",
     "batch_invoke",
     "get_all_workflows",
@@ -68,3 +71,12 @@ def get_all_workflows() -> dict[str, Workflow[Any]]:
 async def batch_invoke(client: PolosClient, workflows: Iterable[Invocation]) -> list[ExecutionHandle[Any]]:
     """`client.batch_invoke(workflows)`."""
     return await client.batch_invoke(workflows)
+
+
+def __getattr__(name: str) -> Any:
+    """pydantic is imported only for who asks for something of it."""
+    if name == "WorkflowState":
+        from pydantic import BaseModel
+
+        return BaseModel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from ._errors import Conflict
 from ._invocation import id_of
-from ._json import encode
 from ._schedule import SchedulePayload
 from ._workflow import Workflow
 
@@ -29,30 +27,16 @@ async def create(
     """Makes a schedule, or changes the one that is there under `key`; gives back its id.
 
     `key` is the schedule's name, one for each customer for example, and in the payload of its ticks. Without it
-    the workflow's id is. Conflict when a schedule of another workflow has the name; Invalid for a cron expression
-    or a time zone that is none.
+    the workflow's id is. Conflict when a schedule of another workflow has the name; DefinitionError for a cron
+    expression or a time zone that is none. `client.create_schedule` and its sisters can do more.
     """
-    id, http = id_of(workflow), client.http
+    id = id_of(workflow)
     name = id if key == GLOBAL else key
-    times = {"cron": cron, "timezone": timezone}
-    body = encode({"workflow_id": id, "name": name, **times}, "A schedule")
     try:
-        made = await http.call("POST", "/schedules", body, lane="client")
+        made = await client.create_schedule(id, name=name, cron=cron, timezone=timezone)
     except Conflict:
-        known = await _known(client, id, name)
-        if known is None:
+        known = await client.get_schedule(name)
+        if known.workflow_id != id:
             raise
-        made = await http.call("PATCH", f"/schedules/{known}", encode(times, "A schedule"), lane="client")
-    return str(made["id"])
-
-
-async def _known(client: PolosClient, workflow_id: str, name: str) -> str | None:
-    cursor: str | None = ""
-    while cursor is not None:
-        path = f"/schedules?workflow={quote(workflow_id, safe='')}&cursor={quote(cursor, safe='')}"
-        page = await client.http.call("GET", path, lane="client")
-        for each in page["schedules"]:
-            if each["name"] == name:
-                return str(each["id"])
-        cursor = page["next_cursor"]
-    return None
+        made = await client.change_schedule(known, cron=cron, timezone=timezone)
+    return made.id

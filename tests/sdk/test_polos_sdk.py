@@ -379,5 +379,6 @@ async def test_schedules_are_made_for_each_customer_and_changed(running_server: 
 def test_other_names_are_found_only_by_those_who_ask_for_them() -> None:
     assert ContextThere is polos_module.Context
     assert "WorkflowContext" not in polos_module.__all__
+    assert polos_module.WorkflowState is BaseModel
     with pytest.raises(AttributeError, match="has no attribute 'Agent'"):
         polos_module.Agent  # noqa: B018
