@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import pytest
@@ -11,7 +12,15 @@ from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group, User
 from django.test import Client
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    expect,
+    sync_playwright,
+)
 
 from tests import servers
 from tests.servers import Server
@@ -29,6 +38,19 @@ expect.set_options(timeout=EXPECT_MS)
 
 PASSWORD = "correct horse battery"
 ROLES = {"ana": "admin", "jonas": "operator", "vera": "viewer"}
+# A form that was refused, or was out of date, is shown again and says so.
+ANSWERS = {409, 422}
+# What the browser and HTMX say about a request that was refused or given up: it is told with its address, too.
+TOLD = (
+    "Failed to load resource",
+    "Response Status Error Code",
+    "htmx:sendAbort",
+    "htmx:sendError",
+    "htmx:afterRequest",
+)
+# What a page may complain of where a test takes away the network, or the rights; sockets close with both.
+OFFLINE = "ERR_INTERNET_DISCONNECTED|WebSocket"
+REFUSED = "was answered with 40[13]|WebSocket"
 
 
 class OpenPage(Protocol):
@@ -41,6 +63,7 @@ class OpenPage(Protocol):
         dark: bool = False,
         scripts: bool = True,
         bypass_csp: bool = False,
+        forgive: str = "",
     ) -> Page: ...
 
 
@@ -82,7 +105,9 @@ def people(site: Server, clean_db: None, password_hash: str) -> dict[str, User]:
 
 @pytest.fixture
 def open_page(site: Server, browser: Browser, people: dict[str, User]) -> Iterator[OpenPage]:
-    """Opens a page as somebody. Anything that the browser complains about fails the test at its end."""
+    """Opens a page as somebody. Anything that the browser complains about fails the test at its end: errors in
+    the console, what the policy forbids, requests that fail or are answered with an error, the browser's own
+    dialogs; but for what matches `forgive`, a regular expression."""
     complaints: list[str] = []
     contexts = []
 
@@ -94,6 +119,7 @@ def open_page(site: Server, browser: Browser, people: dict[str, User]) -> Iterat
         dark: bool = False,
         scripts: bool = True,
         bypass_csp: bool = False,
+        forgive: str = "",
     ) -> Page:
         site.assert_runs()
         context = browser.new_context(
@@ -109,12 +135,7 @@ def open_page(site: Server, browser: Browser, people: dict[str, User]) -> Iterat
         page = context.new_page()
         page.set_default_timeout(ACT_MS)
         page.add_init_script(REPORT_VIOLATIONS)
-        page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
-        page.on(
-            "console",
-            lambda said: complaints.append(f"{page.url}: {said.text}") if _is_complaint(said.text) else None,
-        )
-        page.on("dialog", lambda dialog: complaints.append(f"a dialog: {dialog.message}"))
+        listen(page, lambda said: None if forgive and re.search(forgive, said) else complaints.append(said))
         page.goto(path)
         return page
 
@@ -125,8 +146,24 @@ def open_page(site: Server, browser: Browser, people: dict[str, User]) -> Iterat
     assert complaints == []
 
 
-def _is_complaint(text: str) -> bool:
-    return "Content Security Policy" in text or "Uncaught" in text
+def listen(page: Page, complain: Callable[[str], None]) -> None:
+    def answered(response: Response) -> None:
+        if response.status >= 400 and response.status not in ANSWERS:
+            complain(f"{page.url}: {response.request.method} {response.url} was answered with {response.status}")
+
+    def failed(request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # so end those of a page that is left
+            complain(f"{page.url}: {request.method} {request.url} failed: {request.failure}")
+
+    def said(message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith(TOLD):
+            complain(f"{page.url}: {message.text}")
+
+    page.on("pageerror", lambda error: complain(f"{page.url}: {error}"))
+    page.on("console", said)
+    page.on("response", answered)
+    page.on("requestfailed", failed)
+    page.on("dialog", lambda dialog: complain(f"a dialog: {dialog.message}"))
 
 
 def _session(user: User) -> str:

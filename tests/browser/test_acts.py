@@ -12,7 +12,7 @@ from queues.models import Change, Queue
 from tests.pages.conftest import make_queue
 from tests.servers import Server
 
-from .conftest import PASSWORD, OpenPage
+from .conftest import OFFLINE, PASSWORD, REFUSED, OpenPage
 
 
 def sent(page: Page) -> list[str]:
@@ -63,7 +63,7 @@ def test_a_refusal_is_said_in_the_dialog_and_what_was_typed_stays(
     open_page: OpenPage, people: dict[str, User]
 ) -> None:
     make_queue()
-    page = open_page("/queues/api-calls", as_="jonas")
+    page = open_page("/queues/api-calls", as_="jonas", forgive=f"{OFFLINE}|{REFUSED}")
     open_pause(page, "a long story")
     alert = page.locator("#dialog").get_by_role("alert")
     page.context.set_offline(True)
@@ -85,7 +85,7 @@ def test_a_refusal_is_said_in_the_dialog_and_what_was_typed_stays(
 
 def test_whose_session_ended_is_told_that_it_was_not_carried_out(site: Server, open_page: OpenPage) -> None:
     make_queue("billing/eu")
-    page = open_page("/queues/billing/eu", as_="jonas")
+    page = open_page("/queues/billing/eu", as_="jonas", forgive=REFUSED)
     open_pause(page)
     Session.objects.all().delete()
     with suppress(TimeoutError):  # the page's own requests may have led there already

@@ -54,22 +54,6 @@ def test_pointing_at_one_chart_says_what_was_then_in_all_of_them(open_page: Open
     expect(page.locator("#moment")).to_have_text("up to now")
 
 
-def test_dragging_zooms_in_and_the_address_can_be_sent_to_somebody(open_page: OpenPage) -> None:
-    past(make_queue())
-    page = open_page("/queues/api-calls?range=1h&lanes=30", as_="vera")
-    expect(page.locator("#scrub")).to_be_enabled()
-    page.mouse.move(**middle_of(page, "waiting", 0.3))
-    page.mouse.down()
-    page.mouse.move(**middle_of(page, "waiting", 0.5), steps=4)
-    page.mouse.up()
-    expect(page).to_have_url(re.compile(r"from=.*&to=.*&lanes=30"))
-    expect(page.locator("#moment")).to_have_text(re.compile(r"\d\d:\d\d:\d\d to \d\d:\d\d:\d\d"))
-    other = open_page(page.url, as_="jonas")
-    assert other.locator("#history [aria-current]").count() == 0
-    page.go_back()
-    expect(page.locator("#history [aria-current]")).to_have_text("1 h")
-
-
 def test_the_keyboard_moves_selects_and_zooms(open_page: OpenPage) -> None:
     past(make_queue())
     page = open_page("/queues/api-calls?range=1h", as_="vera")

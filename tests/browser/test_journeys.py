@@ -1,202 +1,210 @@
-"""What people do, in a real browser."""
+"""The ten things that an operator comes for, each from finding it to seeing that it is done."""
 
 from __future__ import annotations
 
+import json
 import re
 
-import pytest
+import psycopg
+from django.conf import settings
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
-from playwright.sync_api import Page, expect
+from django.utils import timezone
+from playwright.sync_api import expect
 
-from queues import limits, words
-from queues.models import Change, Execution, Queue, Status
-from tests.pages.conftest import finished, make_execution, make_queue, make_worker, running
-from tests.servers import Server
+from queues import access
+from queues.models import Change, Execution, Grant, Queue, Status, Worker
+from tests.pages.conftest import finished, make_execution, make_queue, make_worker, running, seconds_ago
+from tests.servers import eventually
 
-from .conftest import PASSWORD, OpenPage
-
-
-def test_signing_in_and_out(site: Server, open_page: OpenPage) -> None:
-    make_queue()
-    page = open_page("/queues/api-calls", as_="")
-    page.get_by_label("Name").fill("vera")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page).to_have_url(f"{site.url}/queues/api-calls")
-    page.locator("summary", has_text="vera").click()
-    page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_text("You are signed out.")).to_be_visible()
+from .conftest import OpenPage
+from .test_history import middle_of, past
 
 
-def test_an_expired_session_leads_to_signing_in_and_back(site: Server, open_page: OpenPage) -> None:
-    make_queue("billing/eu")
-    page = open_page("/queues/billing/eu")
-    Session.objects.all().delete()
-    # The page's own requests may have led there already.
-    page.get_by_role("link", name="Change limit…").or_(page.get_by_label("Name")).click()
-    page.get_by_label("Name").fill("ana")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page).to_have_url(f"{site.url}/queues/billing/eu")
+def test_1_why_something_waits_is_found_down_to_who_holds_the_slot(open_page: OpenPage) -> None:
+    queue = make_queue(limit=1)
+    holder = running(queue, make_worker(queue=queue), 1, workflow="hog", claimed_at=seconds_ago(240))
+    for waited in (90, 80):
+        mine = make_execution(queue, waited=waited)
+    page = open_page(as_="vera")
+    row = page.get_by_role("row", name="api-calls")
+    expect(row).to_contain_text("backlogged")
+    row.get_by_role("link", name="api-calls", exact=True).click()
+    expect(page.locator(".sentence")).to_contain_text("Full: 1 of 1 running, 2 waiting")
+    page.locator(f"#w-{mine.id} a").click()
+    sentence = page.locator("#sentence")
+    expect(sentence).to_contain_text("place 2 in line")
+    expect(sentence).to_contain_text("Full: 1 of 1 running. Held longest by hog (4 min")
+    sentence.get_by_role("link", name="hog").click()
+    expect(page).to_have_url(re.compile(str(holder.id)))
+    expect(page.locator("#sentence")).to_contain_text("in slot 1")
 
 
-def test_changing_a_limit_on_the_list_without_leaving_it(open_page: OpenPage) -> None:
+def test_2_a_limit_is_changed_on_the_list_without_leaving_it(open_page: OpenPage) -> None:
     queue = make_queue()
     page = open_page()
     page.evaluate("window.stayed = true")
     page.get_by_role("link", name="Change limit… of api-calls").click()
-    page.get_by_label("Executions at once").fill("3")
+    page.get_by_label("Executions at once").fill("8")
     expect(page.locator("#consequence")).to_have_text("Nothing waits, so nothing starts at once.")
     page.get_by_role("button", name="Change limit", exact=True).click()
     expect(page.get_by_text("Say why, in a few words")).to_be_visible()
     expect(page.get_by_label("Reason")).to_be_focused()
-    page.get_by_label("Reason").fill("be gentle")
+    page.get_by_label("Reason").fill("provider raised quota")
     page.keyboard.press("Enter")
-    expect(page.locator("#toasts")).to_have_text("The limit of api-calls is now 3.")
+    expect(page.locator("#toasts")).to_have_text("The limit of api-calls is now 8.")
     expect(page.locator("#dialog")).not_to_be_visible()
-    expect(page.locator(f"#q-{queue.id}-gauge")).to_have_text("0/3")
+    expect(page.locator(f"#q-{queue.id}-gauge")).to_have_text("0/8")
     assert page.evaluate("window.stayed")
 
 
-def test_a_dialog_that_is_out_of_date_is_refused(open_page: OpenPage) -> None:
-    queue = make_queue()
-    page = open_page("/queues/api-calls")
-    page.get_by_role("link", name="Change limit…").click()
-    page.get_by_label("Executions at once").fill("9")
-    page.get_by_label("Reason").fill("hurry")
-    limits.change_limit(queue=queue.name, limit=2, reason="calm", actor="oskar", through=Change.Through.REST)
-    page.get_by_role("button", name="Change limit", exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text("oskar changed the override from none to 2 (“calm”)")
-    expect(page.get_by_label("Reason")).to_have_value("hurry")
-    page.get_by_role("button", name="Change limit", exact=True).click()
-    expect(page.locator("#toasts")).to_contain_text("is now 9")
-
-
-def test_pausing_and_resuming_on_a_phone(open_page: OpenPage) -> None:
+def test_3_a_queue_is_paused_for_half_an_hour_on_a_phone_and_resumed(open_page: OpenPage) -> None:
     make_queue()
     page = open_page(as_="jonas", phone=True)
     page.get_by_role("link", name="Pause… api-calls").click()
     page.get_by_label("Reason").fill("failover")
+    page.get_by_label("Paused").select_option("for 30 minutes")
     page.get_by_role("button", name="Pause", exact=True).click()
-    expect(page.get_by_text("paused by jonas: “failover”")).to_be_visible()
+    expect(page.get_by_text(re.compile(r"resumes in (30|29) min.* · paused by jonas: “failover”"))).to_be_visible()
     page.get_by_role("link", name="Resume… api-calls").click()
     page.get_by_role("button", name="Resume").click()
     expect(page.locator("#toasts")).to_contain_text("api-calls is running again.")
     assert not Queue.objects.get().paused
 
 
-def test_cancelling_asks_first(open_page: OpenPage) -> None:
-    execution = make_execution(make_queue())
-    page = open_page(f"/executions/{execution.id}", as_="jonas")
-    page.get_by_role("button", name="Cancel execution").click()
-    dialog = page.locator("#dialog")
-    expect(dialog).to_contain_text("Cancel this execution?")
-    dialog.get_by_role("button", name="Back").click()
-    assert Execution.objects.get().status == Status.QUEUED
-    page.get_by_role("button", name="Cancel execution").click()
-    dialog.get_by_role("button", name="Cancel execution").click()
-    expect(page.locator("#status")).to_have_text("cancelled")
-    expect(page.get_by_role("link", name="Retry…")).to_be_visible()
-
-
-def test_everything_works_without_javascript(open_page: OpenPage) -> None:
-    make_queue("billing/eu")
-    make_queue("mail")
-    page = open_page(scripts=False)
-    page.get_by_label("Filter queues by name").fill("bill")
-    page.get_by_label("Filter queues by name").press("Enter")
-    expect(page.locator("tbody tr")).to_have_count(1)
-    page.get_by_role("link", name="Change limit… of billing/eu").click()
-    page.get_by_label("Unlimited").check()
-    page.get_by_label("Reason").fill("no reason to wait")
-    page.get_by_role("button", name="Change limit").click()
-    expect(page.get_by_text("The limit of billing/eu is now unlimited.")).to_be_visible()
-    expect(page.get_by_role("heading", name="billing/eu")).to_be_visible()
-
-
-def test_the_keyboard_is_enough(open_page: OpenPage) -> None:
-    make_queue()
-    page = open_page()
-    page.keyboard.press("Tab")
-    expect(page.get_by_text("Skip to the content")).to_be_focused()
-    page.keyboard.press("/")
-    expect(page.get_by_label("Filter queues by name")).to_be_focused()
-    link = page.get_by_role("link", name="Change limit… of api-calls")
-    link.focus()
-    page.keyboard.press("Enter")
-    expect(page.get_by_label("Executions at once")).to_be_focused()
-    page.keyboard.press("Escape")
-    expect(page.locator("#dialog")).not_to_be_visible()
-    expect(link).to_be_focused()
-    page.keyboard.press("g")
-    page.keyboard.press("w")
-    expect(page).to_have_url(re.compile(r"/workers$"))
-
-
-def test_search_shows_while_typing_and_stays_in_the_address(open_page: OpenPage) -> None:
-    for name in ("billing/eu", "billing/us", "mail"):
-        make_queue(name)
-    page = open_page()
-    page.get_by_label("Filter queues by name").press_sequentially("bill")
-    expect(page.locator("tbody tr")).to_have_count(2)
-    expect(page.get_by_label("Filter queues by name")).to_be_focused()
-    assert "search=bill" in page.url
-    page.reload()
-    expect(page.locator("tbody tr")).to_have_count(2)
-
-
-@pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_the_theme_that_was_chosen_is_there_from_the_first_paint(open_page: OpenPage, theme: str) -> None:
-    page = open_page("/help", dark=theme == "Light")
-    page.locator("summary", has_text="ana").click()
-    page.get_by_role("button", name=theme).click()
-    expect(page.locator("html")).to_have_attribute("data-theme", theme.lower())
-    lightness = page.evaluate("Number(/oklch\\(([\\d.]+)/.exec(getComputedStyle(document.body).color)[1])")
-    assert (lightness > 0.5) is (theme == "Dark")
-
-
-@pytest.mark.parametrize(
-    "path", ["/", "/queues/api-calls", "/executions", "/workers", "/people", "/help", "/account"]
-)
-def test_nothing_is_wider_than_a_phone(open_page: OpenPage, path: str) -> None:
+def test_4_failures_are_found_by_their_error_and_all_retried(open_page: OpenPage) -> None:
     queue = make_queue()
-    long = make_queue("a-name/" + "x" * 190)
-    worker = make_worker("worker-" + "y" * 150, queue, host="h" * 150)
-    for slot in range(1, 6):
-        running(queue, worker, slot, workflow="w" * 180)
-    finished(long, worker, workflow="w" * 180)
-    page = open_page(path, phone=True)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    worker = make_worker(queue=queue)
+    for message in ("421 too many connections", "421 too many connections", "no such customer"):
+        error = json.dumps({"type": "SMTPError", "message": message})
+        finished(queue, worker, Status.FAILED, error=error, finished_at=seconds_ago(2))
+    page = open_page("/executions", as_="jonas")
+    page.keyboard.press("/")
+    page.keyboard.type('status:failed error:"too many connections"')
+    page.keyboard.press("Enter")
+    expect(page.locator("#list tbody tr")).to_have_count(2)
+    page.get_by_role("link", name="Retry all…").click()
+    expect(page.get_by_role("dialog")).to_contain_text("2 executions can be retried")
+    page.get_by_label("Reason").fill("the provider is back")
+    page.get_by_role("button", name="Retry 2 executions").click()
+    expect(page).to_have_url(re.compile("/bulk/"))
+    expect(page.locator("#progress")).to_contain_text("2 executions")
+    expect(page.locator("#progress")).to_contain_text("Done")
+    assert Execution.objects.filter(status=Status.QUEUED).count() == 2
 
 
-def test_hostile_texts_stay_text_in_the_browser(open_page: OpenPage, people: dict[str, User]) -> None:
-    text = '"><img src=x onerror=alert(1)><script>alert(2)</script><svg onload=alert(3)>'
-    queue = make_queue(
-        overridden=True,
-        override_limit=1,
-        override_by=text,
-        override_reason=text,
-        override_at=people["ana"].date_joined,
-    )
-    worker = make_worker(text, queue, host=text)
-    execution = running(queue, worker, 1, workflow=text)
-    for path in ("/", "/queues/api-calls", "/executions", f"/executions/{execution.id}", "/workers"):
-        page = open_page(path)
-        page.wait_for_timeout(200)
-        assert page.locator("img").count() == 0
-        _stays_here(page)
+def test_5_an_execution_is_looked_into_and_run_again_with_another_payload(open_page: OpenPage) -> None:
+    queue = make_queue()
+    error = {"type": "ValueError", "message": "no such customer", "traceback": "Traceback: line 3"}
+    failed = finished(queue, make_worker(queue=queue), Status.FAILED, error=json.dumps(error))
+    page = open_page(f"/executions/{failed.id}", as_="jonas")
+    outcome = page.locator("#outcome")
+    expect(outcome).to_contain_text("no such customer")
+    outcome.get_by_text("Traceback", exact=True).click()
+    expect(outcome.get_by_text("line 3")).to_be_visible()
+    page.get_by_role("link", name="Run again…").click()
+    payload = page.get_by_role("textbox", name="Payload")
+    payload.fill('{"customer": ')
+    page.get_by_role("button", name="Run again").click()
+    expect(payload).to_have_attribute("aria-invalid", "true")
+    payload.fill('{"customer": 8}')
+    page.get_by_role("button", name="Run again").click()
+    expect(page.locator("#payload")).to_contain_text('"customer": 8')
+    expect(page.locator("#status")).to_have_text("queued")
+    assert str(failed.id) not in page.url
 
 
-def _stays_here(page: Page) -> None:
-    addresses = page.evaluate("performance.getEntriesByType('resource').map(entry => entry.name)")
-    assert {address.split("/")[2] for address in addresses} == {page.url.split("/")[2]}
+def test_6_the_slot_of_a_dead_worker_is_released(open_page: OpenPage) -> None:
+    queue = make_queue(limit=1)
+    dead = make_worker("worker-a", queue, lease_until=seconds_ago(-1))
+    held = running(queue, dead, 1, max_attempts=3)
+    with psycopg.connect(
+        str(settings.POLOS_DSN)
+    ) as sweep:  # keeps the server's own off, which passes over locked rows
+        sweep.execute("select from queues_worker for no key update")
+        assert eventually(lambda: dead.lease_until < timezone.now(), seconds=5)
+        page = open_page("/queues/api-calls", as_="jonas")
+        page.get_by_role("button", name="Release slot 1").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("lease is over")
+        dialog.get_by_role("button", name="Release").click()
+        waits = "select exists (select from pg_stat_activity where wait_event_type = 'Lock')"
+        assert eventually(lambda: sweep.execute(waits).fetchone() == (True,), seconds=20)
+    expect(page.locator("#toasts")).to_contain_text("The slot is free")
+    expect(page.locator(f"#w-{held.id}")).to_be_visible()
+    assert Execution.objects.get().status == Status.QUEUED
 
 
-def test_the_browser_says_durations_as_the_server_does(open_page: OpenPage) -> None:
-    page = open_page("/help")
-    seconds = [0, 9, 59, 60, 72, 599, 600, 3599, 3600, 11100, 86399, 86400, 187200]
-    said = page.evaluate(
-        "seconds => import('/static/js/times.js').then(times => seconds.map(times.duration))", seconds
-    )
-    assert said == [words.duration(length, fine=False) for length in seconds]
+def test_7_a_worker_is_drained(open_page: OpenPage) -> None:
+    queue = make_queue()
+    running(queue, make_worker(queue=queue), 1)
+    page = open_page("/workers", as_="jonas")
+    page.get_by_role("link", name="Drain… worker-a").click()
+    expect(page.get_by_role("dialog")).to_contain_text("finishes the 1 that it runs")
+    page.get_by_label("Reason").fill("new kernel")
+    page.get_by_role("button", name="Drain", exact=True).click()
+    expect(page.get_by_role("row", name="worker-a")).to_contain_text("draining")
+    expect(page.locator("#worker-changes")).to_contain_text("“new kernel”")
+    assert Worker.objects.get().state == Worker.State.DRAINING
+
+
+def test_8_a_queue_is_drained_and_what_waits_on_it_purged(open_page: OpenPage) -> None:
+    queue = make_queue()
+    for _ in range(3):
+        make_execution(queue)
+    page = open_page("/queues/api-calls", as_="jonas")
+    page.get_by_role("link", name="Drain…").click()
+    page.get_by_label("Reason").fill("moves to another cluster")
+    page.get_by_role("button", name="Drain", exact=True).click()
+    expect(page.locator(".sentence")).to_contain_text("new executions are refused")
+    page.get_by_role("link", name="Purge what waits…").click()
+    page.get_by_label("Reason").fill("sent elsewhere")
+    page.get_by_label("Type api-calls to confirm").fill("api-call")
+    page.get_by_role("button", name="Purge").click()
+    expect(page.get_by_label("Type api-calls to confirm")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Type api-calls to confirm").fill("api-calls")
+    page.get_by_role("button", name="Purge").click()
+    expect(page.get_by_text("3 executions cancelled").first).to_be_visible(timeout=10_000)
+    assert Execution.objects.filter(status=Status.CANCELLED).count() == 3
+    assert Queue.objects.get().draining
+
+
+def test_9_the_history_is_zoomed_to_an_incident_and_tells_the_change_behind_it(open_page: OpenPage) -> None:
+    queue = make_queue()
+    past(queue)
+    for minutes, after, reason in ((40, "2", "be gentle"), (5, "5", "calm again")):
+        Change.objects.create(
+            queue=queue, at=seconds_ago(minutes * 60), kind=Change.Kind.OVERRIDE, before="none", after=after,
+            actor="oskar", reason=reason, through=Change.Through.REST,
+        )  # fmt: skip
+    page = open_page("/queues/api-calls?range=1h&lanes=30", as_="vera")
+    expect(page.locator("#scrub")).to_be_enabled()
+    page.mouse.move(**middle_of(page, "waiting", 0.3))
+    page.mouse.down()
+    page.mouse.move(**middle_of(page, "waiting", 0.5), steps=4)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(r"from=.*&to=.*&lanes=30"))
+    expect(page.locator("#moment")).to_have_text(re.compile(r"\d\d:\d\d:\d\d to \d\d:\d\d:\d\d"))
+    page.get_by_text("1 change of limit or pause in this time").click()
+    expect(page.locator(".marks")).to_contain_text("oskar changed the override none → 2")
+    expect(page.locator(".marks")).to_contain_text("“be gentle”")
+    other = open_page(page.url, as_="jonas")  # the address can be sent to somebody
+    assert other.locator("#history [aria-current]").count() == 0
+    expect(other.locator(".marks")).to_contain_text("be gentle")
+    page.go_back()
+    expect(page.locator("#history [aria-current]")).to_have_text("1 h")
+
+
+def test_10_a_teammate_is_given_a_grant_and_has_it(open_page: OpenPage, people: dict[str, User]) -> None:
+    make_queue("billing/eu")
+    page = open_page("/people", as_="ana")
+    page.get_by_role("link", name="Grants… of vera").click()
+    page.get_by_label("What").select_option("operate")
+    page.get_by_label("Queues: a name, or a pattern with *").fill("billing/*")
+    page.get_by_role("button", name="Grant", exact=True).click()
+    expect(page.locator("#toasts")).to_contain_text("Granted: operate billing/*.")
+    expect(page.get_by_role("row", name="vera")).to_contain_text("operate billing/*")
+    assert Grant.objects.get().user == people["vera"]
+    theirs = open_page("/queues/billing/eu", as_="vera")
+    expect(theirs.get_by_role("link", name="Pause…")).to_be_visible()
+    expect(theirs.get_by_role("link", name="Change limit…")).not_to_be_visible()
+    assert access.may(people["vera"], access.Action.PAUSE, "billing/eu")

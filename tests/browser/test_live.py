@@ -11,7 +11,7 @@ from queues import limits
 from queues.models import Change, Queue
 from tests.pages.conftest import make_execution, make_queue, make_worker, running
 
-from .conftest import OpenPage
+from .conftest import OFFLINE, OpenPage
 
 LIVE = re.compile(r"^live · ")
 
@@ -117,7 +117,7 @@ def test_what_somebody_types_in_a_dialog_survives_updates(open_page: OpenPage) -
 
 def test_without_a_network_the_page_says_offline_and_recovers(open_page: OpenPage) -> None:
     make_queue()
-    page = open_page()
+    page = open_page(forgive=OFFLINE)
     is_live(page)
     page.context.set_offline(True)
     expect(page.locator("#live")).to_have_text(re.compile("^(offline|stale) · data"), timeout=40_000)
@@ -127,7 +127,7 @@ def test_without_a_network_the_page_says_offline_and_recovers(open_page: OpenPag
 
 def test_without_a_socket_the_page_polls_and_says_so(open_page: OpenPage) -> None:
     queue = make_queue(limit=5)
-    page = open_page("about:blank")
+    page = open_page("about:blank", forgive="WebSocket")
     page.route_web_socket(re.compile("/live/"), lambda socket: socket.close())
     page.goto("/")
     expect(page.locator("#live")).to_have_text(re.compile("^polling · "))
