@@ -10,11 +10,17 @@ import pytest
 from django.conf import settings
 from django.db import connection
 from django.test import TransactionTestCase
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from psycopg.conninfo import make_conninfo
 
 from polos_web.embedded import EmbeddedPostgres
 from tests import servers
 from tests.servers import Server, StartServer
+
+# A busy machine is no fault of what is tested.
+hypothesis_settings.register_profile("polos", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("polos")
 
 # What migrations fill is left alone: groups, permissions, content types.
 _KEPT = ("django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
