@@ -23,7 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 COMMAND = [sys.executable, "-m", "polos_web.cli"]
 ROOT = Path(__file__).parents[1]
-START_SECONDS = 40
+START_SECONDS = 150  # migrations and all, on the slowest machine seen; nothing waits that long otherwise
 
 
 def free_port() -> int:

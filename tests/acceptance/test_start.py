@@ -158,7 +158,7 @@ def test_a_second_interrupt_ends_it_at_once(server: StartServer, pause: float) -
     time.sleep(pause)
     began = time.monotonic()
     one.stop()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4  # draining takes up to five
     assert "Traceback" not in one.output
     assert servers.eventually(lambda: not postgres_processes(one.data_dir), seconds=5)
 
