@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 
 from ._batches import MAX_PAYLOAD_BYTES, MAX_RESULT_BYTES, check_request, fitting
 from ._caller import LONGEST_WAIT, PATIENCE, path_of
-from ._errors import DefinitionError, ExecutionTimeout
+from ._errors import Conflict, DefinitionError, ExecutionTimeout
 from ._events import Event, event_body, read_event
 from ._execution import Execution, ExecutionHandle, read_execution
 from ._ids import new_id, new_ids
@@ -28,7 +28,6 @@ from ._invocation import (
 )
 from ._json import encode
 from ._listing import Filters, pages, search_query
-from ._places import caller
 from ._queue import NOT_GIVEN
 from ._schedules import Schedule, ScheduleCalls
 from ._stream import Update, follow
@@ -257,7 +256,17 @@ class PolosClient(ScheduleCalls):
         Its finished steps are not done again. Conflict when it is neither failed nor cancelled, or when another
         one has its deduplication key by now.
         """
-        return read_execution(await self._call("POST", path_of(execution_id, "/retry"), "{}"))
+        before = await self.get_execution(execution_id)
+        seen = {"expected_status": before.status, "expected_attempt": before.attempt} if _ended(before) else {}
+        body = encode(seen, "The retry")
+        try:
+            return read_execution(await self._call("POST", path_of(execution_id, "/retry"), body))
+        except Conflict:
+            # The first answer may have been lost after the retry was done; the repeat finds it changed then.
+            now = await self.get_execution(execution_id)
+            if seen and (not _ended(now) or now.attempt > before.attempt):
+                return now
+            raise
 
     async def rerun_execution(self, execution_id: str, *, payload: Any = NOT_GIVEN) -> ExecutionHandle[Any]:
         """Runs an execution again as a new one, from its beginning: same workflow, same queue, same payload or
@@ -299,7 +308,7 @@ class PolosClient(ScheduleCalls):
         A repeated `id` (a UUID) publishes it once; Conflict when it is there with other content. BadName for a
         topic that cannot be one, NotSerializable for a payload that JSON cannot hold.
         """
-        body = event_body(topic, payload, id, place=caller())
+        body = event_body(topic, payload, id, place="publish_event")
         return read_event(await self._call("POST", "/events", body), payload)
 
     async def list_events(self, topic: str | None = None, *, limit: int = MOST_LISTED) -> list[Event[Any]]:
@@ -354,6 +363,10 @@ class PolosClient(ScheduleCalls):
         if note not in self._told and len(self._told) < 1_000:
             self._told.add(note)
             logger.warning("%s", note)
+
+
+def _ended(execution: Execution) -> bool:
+    return execution.status in ("failed", "cancelled")
 
 
 def _note_keys(

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any, Literal, TypedDict
 
 from ._batches import MAX_PAYLOAD_BYTES, check_request
-from ._errors import DefinitionError
+from ._errors import DefinitionError, PayloadInvalid
 from ._json import decode, encode, encode_each
 from ._names import check_limit, check_name
 from ._queue import NOT_GIVEN, MaybeLimit, MaybeSeconds, Queue
@@ -116,6 +116,7 @@ def there_already(item: Invocation) -> list[str]:
 def execution_body(item: Invocation, id: str, parent: dict[str, str] | None = None) -> str:
     """One `NewExecution` as JSON. What nobody said is left out: the server has the defaults."""
     body: dict[str, Any] = {"id": id, "payload": item.payload} | _options(item)
+    _check_wanted(item.workflow, item.payload)
     if item.idempotency_key is not None:
         body["idempotency_key"] = item.idempotency_key
     if parent is not None:
@@ -140,6 +141,9 @@ def execution_bodies(
         workflows.append(workflow)
         openings.append(opening)
         payloads.append(payload)
+    if not all(map(_takes_payload, set(workflows))):
+        for workflow, payload in zip(workflows, payloads, strict=True):
+            _check_wanted(workflow, payload)
     texts = encode_each(payloads, lambda index: _payload_of(workflows[index]))
     if max(map(len, texts), default=0) > MAX_PAYLOAD_BYTES:
         for workflow, text in zip(workflows, texts, strict=True):
@@ -183,6 +187,19 @@ def _opening(item: Invocation, kind: Any, known: dict[Any, str]) -> str:
     """The beginning of the JSON of an item, up to what is its own."""
     opening = known[kind] = f"{encode(_options(item), _payload_of(item.workflow))[:-1]},"
     return opening
+
+
+def _takes_payload(workflow: Workflow[Any] | str) -> bool:
+    return not isinstance(workflow, Workflow) or workflow.takes_payload
+
+
+def _check_wanted(workflow: Workflow[Any] | str, payload: Any) -> None:
+    """Nobody should think that a payload is used which the function never sees. An empty dict holds nothing."""
+    if isinstance(workflow, Workflow) and not workflow.takes_payload and payload is not None and payload != {}:
+        raise PayloadInvalid(
+            f"{workflow.id} takes no payload: its function has ctx alone, at {workflow.place}. Give that a second "
+            "parameter, or start it without a payload"
+        )
 
 
 def _payload_of(workflow: Workflow[Any] | str) -> str:

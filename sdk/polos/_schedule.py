@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ._errors import BadName, DefinitionError, NotSerializable
@@ -21,6 +21,9 @@ CHOICES = {"catch_up": ("skip", "latest", "all"), "overlap": ("allow", "skip", "
 MOST_EVERY, MOST_CATCH_UP, MOST_BATCH = 31_536_000, 1_000, 1_000
 NICKNAMES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+LONGEST = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]  # days of each month, in a leap year
+DAYS_OF_MONTH: tuple[int, int, list[str]] = (1, 31, [])
+MONTHS_OF_YEAR: tuple[int, int, list[str]] = (1, 12, MONTHS)
 DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
 FIELDS: tuple[tuple[str, int, int, list[str], str], ...] = (
     ("minute", 0, 59, [], ""),
@@ -59,6 +62,12 @@ class BatchEventPayload:
     """What it gets when it takes several at once (`batch_size`, `batch_timeout_seconds`): the oldest first."""
 
     events: list[EventPayload]
+
+
+def is_start(payload: Any) -> bool:
+    """Whether a schedule or an event made it: it has the names of one of these three."""
+    made = (SchedulePayload, EventPayload, BatchEventPayload)
+    return isinstance(payload, dict) and any(payload.keys() == {each.name for each in fields(of)} for of in made)
 
 
 # -- schedules ---------------------------------------------------------------------------------------
@@ -140,13 +149,40 @@ def _cron(text: object) -> str:
         raise ValueError(f"cron is a text, not {text!r}")
     if text.strip().lower() in NICKNAMES:
         return text.strip().lower()
-    fields = text.upper().split()
-    if len(fields) != len(FIELDS):
+    parts = text.upper().split()
+    if len(parts) != len(FIELDS):
         raise ValueError(f"{text!r} is not a cron expression of five fields, nor one of {', '.join(NICKNAMES)}")
-    for field, (name, low, high, names, special) in zip(fields, FIELDS, strict=True):
+    for field, (name, low, high, names, special) in zip(parts, FIELDS, strict=True):
         if not all(_is_item(item, low, high, names, special) for item in field.split(",")):
             raise ValueError(f"the {name} of {text!r} is not valid: {low} to {high}, e.g. {low}-{high}, */2")
+    _check_day_exists(*parts[2:])
     return text
+
+
+def _check_day_exists(days: str, months: str, weekdays: str) -> None:
+    """30 February never comes. Days of the week are enough by themselves, unless they begin with a star."""
+    if "L" in days or not weekdays.startswith("*"):
+        return
+    first = min(_numbers(item, DAYS_OF_MONTH)[0] for item in days.split(","))
+    longest = max(LONGEST[month - 1] for item in months.split(",") for month in _numbers(item, MONTHS_OF_YEAR))
+    if first > longest:
+        raise ValueError(
+            "The day of the month is not valid: 1 to 31, or L for the last, and the day has to exist, "
+            "as a number, a range (1-5), a list (1,3) or a step (*/2)."
+        )
+
+
+def _numbers(item: str, field: tuple[int, int, list[str]]) -> range:
+    """The numbers that an item of a field stands for; it is known to be valid."""
+    low, high, names = field
+    base, slash, step = item.partition("/")
+    if base == "*":
+        ends = [low, high]
+    else:
+        ends = [names.index(end) + low if end in names else int(end) for end in base.split("-")]
+    # One number with a step goes on to the end of the field.
+    last = high if slash and len(ends) == 1 else ends[-1]
+    return range(ends[0], last + 1, int(step) if slash else 1)
 
 
 def _is_item(item: str, low: int, high: int, names: list[str], special: str) -> bool:

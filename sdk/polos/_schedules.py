@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, Unpack
 from urllib.parse import quote, urlencode
@@ -130,8 +131,11 @@ class ScheduleCalls(Caller):
         return await self._act("DELETE", schedule, "/pause")
 
     async def delete_schedule(self, schedule: Schedule | str) -> None:
-        """Deletes it; what it started goes on. Conflict for one that code declares."""
-        await self._call("DELETE", await self._path(schedule))
+        """Deletes it; what it started goes on. Conflict for one that code declares, NotFound for a name that there
+        is not."""
+        path = await self._path(schedule)
+        with suppress(NotFound):  # it is gone: by a request whose answer was lost, or by somebody else
+            await self._call("DELETE", path)
 
     async def _act(
         self, method: str, schedule: Schedule | str, rest: str, body: dict[str, Any] | None = None

@@ -58,7 +58,7 @@ def _guarded(schema: Any) -> type[Any]:
             schema.__setattr__(self, name, value)
         except pydantic.ValidationError as error:
             told = sentence(error).removeprefix(f"{name}: ")
-            raise StateInvalid(f"ctx.state.{name}, set at {caller()}, is not valid: {told}") from error
+            raise StateInvalid(f"ctx.state.{name}, set at {caller()}, is not valid: {told}") from None
         except ValueError as error:  # a field that there is not
             raise StateInvalid(f"ctx.state.{name}, set at {caller()}: {error}") from error
 

@@ -105,8 +105,8 @@ def _validated(adapter: Any, value: Any, what: str) -> Any:
 
     try:
         return adapter.validate_python(value)
-    except pydantic.ValidationError as error:
-        raise PayloadInvalid(f"{what} is not valid: {sentence(error)}") from error
+    except pydantic.ValidationError as error:  # kept out of the traceback, which people read: it shows the values
+        raise PayloadInvalid(f"{what} is not valid: {sentence(error)}") from None
 
 
 def sentence(error: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, Unpack, overload
@@ -16,7 +17,7 @@ from ._names import check_name
 from ._places import caller, file_and_line
 from ._queue import QueueOption, read_queue_option
 from ._retrying import RetryPolicy, retries_of
-from ._schedule import ScheduleOption, read_schedule, read_trigger
+from ._schedule import ScheduleOption, is_start, read_schedule, read_trigger
 from ._seconds import timeout_of
 from ._typing import UNTYPED, Shape, result_shape, shape_or_untyped
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ._client import PolosClient
     from ._execution import ExecutionHandle
     from ._invocation import InvokeOptions
+
+logger = logging.getLogger("polos")
 
 R = TypeVar("R")
 MAX_DESCRIPTION = 500
@@ -83,6 +86,7 @@ class Workflow(Generic[R]):
             )
         self._payload_shape: Shape | None = None if self._payload else UNTYPED
         self._result_shape: Shape | None = None
+        self._told = False  # that a payload was left out
         self.__name__ = self.id
         self.__doc__ = function.__doc__
         self._resolve_early(sys._getframe(2).f_locals)
@@ -115,12 +119,29 @@ class Workflow(Generic[R]):
         handle: ExecutionHandle[R] = await client.start(invocation("Workflow.run", self, payload, options))
         return await handle.result(timeout)
 
+    @property
+    def takes_payload(self) -> bool:
+        """Whether the function has a parameter beside `ctx`."""
+        return self._payload is not None
+
     def arguments(self, payload: Any) -> tuple[Any, ...]:
         """What comes after `ctx`: the payload as the annotation wants it, or PayloadInvalid."""
         shape = self._payload_shape or self.payload_shape()
+        if self._payload is None and payload is not None:
+            self._tell_unused(payload)
         if self._payload is None or (payload is None and self._payload.default is not _typing.EMPTY):
             return ()
         return (payload if shape.plain else shape.load(payload, f"The payload of {self.id}"),)
+
+    def _tell_unused(self, payload: Any) -> None:
+        """Once. What a schedule or an event sends may be left out: the function only wants to be started."""
+        if not self._told and payload != {} and not is_start(payload):
+            self._told = True
+            logger.warning(
+                "%s takes no payload: its function, at %s, has ctx alone. What was given is left out.",
+                self.id,
+                self.place,
+            )
 
     def payload_shape(self) -> Shape:
         """Resolved once; BadSignature when the annotation names what does not exist at run time."""

@@ -54,6 +54,8 @@ class FakeServer:
         self.steps: dict[tuple[str, str], dict[str, Any]] = {}
         self.waits: dict[tuple[str, str], dict[str, Any]] = {}  # by execution and key
         self.events: dict[str, dict[str, Any]] = {}
+        self.retried: dict[str, Any] = {"status": "queued"}
+        self.schedules = [_schedule("s1", "nightly")]
         self.requests: list[tuple[str, str, Any]] = []
         self.faults: list[Fault] = []
         self.lease_seconds = 30.0
@@ -435,6 +437,24 @@ class FakeServer:
         await self._announce()
         return web.Response(status=204)
 
+    async def _retry(self, request: web.Request, body: Any) -> web.Response:
+        execution = self._find(request)
+        seen = (body.get("expected_status", "failed"), body.get("expected_attempt", execution["attempt"]))
+        if (execution["status"], execution["attempt"]) != seen:
+            raise _problem(409, "Only a failed or cancelled execution can be retried.")
+        execution |= self.retried
+        return _json(_public(execution))
+
+    async def _schedules(self, request: web.Request, body: Any) -> web.Response:
+        return _json({"schedules": [each for each in self.schedules if each["name"] == request.query["name"]]})
+
+    async def _delete_schedule(self, request: web.Request, body: Any) -> web.Response:
+        left = [each for each in self.schedules if each["id"] != request.match_info["id"]]
+        if len(left) == len(self.schedules):
+            raise _problem(404, "There is no such schedule.")
+        self.schedules = left
+        return web.Response(status=204)
+
     async def _save_steps(self, request: web.Request, body: Any) -> web.Response:
         return _json({"steps": [self._save_step(step) for step in body["steps"]]})
 
@@ -513,6 +533,9 @@ class FakeServer:
             ("POST", "/executions/batch", self._create_many),
             ("POST", "/executions/results", self._results),
             ("POST", "/executions/{id}/resume", self._resume),
+            ("POST", "/executions/{id}/retry", self._retry),
+            ("GET", "/schedules", self._schedules),
+            ("DELETE", "/schedules/{id}", self._delete_schedule),
             ("POST", "/events", self._publish),
             ("GET", "/executions/{id}", self._get),
             ("POST", "/executions/{id}/cancellation", self._cancel),
@@ -567,6 +590,13 @@ async def serving(server: FakeServer | None = None, *, port: int = 0) -> AsyncIt
         yield server
     finally:
         await runner.cleanup()
+
+
+def _schedule(id: str, name: str) -> dict[str, Any]:
+    nothing = dict.fromkeys(("cron", "every", "at", "payload", "paused"))
+    words = dict.fromkeys(("place", "created_by", "workflow_id", "queue", "timezone", "overlap", "catch_up"), "")
+    numbers = {"catch_up_most": 1, "version": 1, "declared": False, "next": [], "ticks": []}
+    return {"id": id, "name": name, "created_at": _now().isoformat(), **nothing, **words, **numbers}
 
 
 def _now() -> dt.datetime:

@@ -74,6 +74,7 @@ SDK = Path(__file__).parents[2] / "sdk"
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "script.py").write_text("import asyncio\nfrom shop import double\nasyncio.run(asyncio.sleep(0))\n")
     return tmp_path
 
 
@@ -421,6 +422,8 @@ def test_wrong_calls_are_told_in_a_sentence(
         (["worker", "shop:treble"], "shop has no workflow 'treble'. Its workflows: double, tells, fails"),
         (["worker", "shop", "--queues", "a,cli/doubles"], "Their queues: cli/doubles, cli/failing, cli/telling"),
         (["worker", "shop", "--concurrency", "0"], "max_concurrent"),
+        (["worker", "script"], "script.py:3 runs a program while script is imported: put that under `if __name__"),
+        (["publish", "a b"], "publish_event: 'a b' cannot name a topic"),
         (["run", "a b"], "'a b' cannot name a workflow"),
         (["queues", "--api-url", "ftp://x"], "POLOS_API_URL"),
     ],

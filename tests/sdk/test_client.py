@@ -21,6 +21,7 @@ from polos import (
     Invocation,
     NotFound,
     NotSerializable,
+    PayloadInvalid,
     PolosClient,
     RequestRefused,
     ServerUnavailable,
@@ -30,6 +31,7 @@ from polos import (
 )
 from polos import _http as http_module
 from polos._invocation import read_batch
+from polos._workflow import Workflow
 
 from .fake_server import FakeServer
 
@@ -135,6 +137,58 @@ async def test_what_is_wrong_is_refused_before_it_is_sent(client: PolosClient, s
     with pytest.raises(NotSerializable):
         await client.invoke(call_api, float("nan"))
     assert server.requests == []
+
+
+async def test_a_payload_that_the_function_would_never_see_is_refused(
+    client: PolosClient, server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def alone(ctx: Any) -> None: ...
+
+    of = Workflow(alone)
+    for call in (client.invoke(of, 0), client.batch_invoke([(call_api, 1), (of, None), (of, {"a": 1})])):
+        with pytest.raises(PayloadInvalid, match=r"alone takes no payload: .*test_client.py:\d+"):
+            await call
+    assert server.requests == []
+    await client.batch_invoke([(of, None), (of, {}), Invocation(workflow=of)])
+    # Who knows only the id may give one: the worker says so once, but not of what a schedule sends.
+    tick = dict.fromkeys(("schedule_id", "key", "timestamp", "last_timestamp", "upcoming", "timezone"), "")
+    assert [of.arguments(each) for each in (None, {}, tick, 1, 1)] == [()] * 5
+    assert caplog.text.count("alone takes no payload") == 1
+
+
+@pytest.mark.parametrize(
+    "found",
+    [{"status": "queued", "attempt": 1}, {"status": "failed", "attempt": 2}],
+    ids=["queued", "failed again"],
+)
+async def test_a_retry_whose_answer_is_lost_is_done_once(
+    found: dict[str, Any], client: PolosClient, server: FakeServer
+) -> None:
+    handle = await client.invoke(call_api)
+    server.executions[handle.id] |= {"status": "failed", "attempt": 1}
+    server.retried = found  # what the repeat finds
+    server.fail("/retry", after=True)
+    again = await client.retry_execution(handle.id)
+    assert (again.status, again.attempt) == (found["status"], found["attempt"])
+    assert server.bodies("/retry") == [{"expected_status": "failed", "expected_attempt": 1}] * 2
+
+
+async def test_a_retry_that_is_refused_says_why(client: PolosClient, server: FakeServer) -> None:
+    handle = await client.invoke(call_api)
+    with pytest.raises(Conflict, match="can be retried"):
+        await client.retry_execution(handle.id)
+    server.executions[handle.id] |= {"status": "failed"}
+    server.fail("/retry", status=409, detail="Another one has its key.")
+    with pytest.raises(Conflict, match="Another one has its key"):
+        await client.retry_execution(handle.id)
+
+
+async def test_a_schedule_is_deleted_also_when_the_answer_is_lost(client: PolosClient, server: FakeServer) -> None:
+    server.fail("/schedules/s1", after=True)
+    await client.delete_schedule("nightly")
+    assert [method for method, path, _ in server.requests if path.endswith("/s1")] == ["DELETE"] * 2
+    with pytest.raises(NotFound, match="no schedule named 'nightly'"):
+        await client.delete_schedule("nightly")
 
 
 async def test_models_and_times_are_payloads(client: PolosClient, server: FakeServer) -> None:

@@ -43,7 +43,7 @@ def test_no_schedule_is_said_too(none: Any) -> None:
     "cron",
     [
         "* * * * *", "*/5 0-6,22-23 1,15 JAN-MAR sun", "59 23 L 12 7", "0 0 LW * *", "0 0 * * MON#1,5L",
-        "0/15 * * * *", "@Daily",
+        "0/15 * * * *", "@Daily", "0 0 29 2 *", "0 0 31 4,5 *", "0 0 30-31 FEB MON", "0 0 31 2/3 *", "0 0 L 2 *",
     ],
 )  # fmt: skip
 def test_what_the_server_takes(cron: str) -> None:
@@ -51,6 +51,17 @@ def test_what_the_server_takes(cron: str) -> None:
 
     Timing(cron=cron).check()
     assert made(schedule=cron).schedule is not None
+
+
+@pytest.mark.parametrize("cron", ["0 0 30 2 *", "0 0 30-31 FEB *", "0 0 31 4,JUN */2", "0 0 31 2/7 *"])
+def test_a_day_that_never_comes_is_refused_with_the_servers_sentence(cron: str) -> None:
+    from workflows.timing import BadTiming, Timing
+
+    with pytest.raises(BadTiming) as by_the_server:
+        Timing(cron=cron).check()
+    with pytest.raises(DefinitionError) as refused:
+        made(schedule=cron)
+    assert str(refused.value).endswith(f"the schedule of report: {by_the_server.value}")
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ class PriorityChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     expected_status: StatusName | None = None  # refused when it has another one
+    expected_attempt: int | None = None  # beside a status: refused when it is in another attempt
 
 
 class NewRerun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,8 +110,8 @@ def prioritise(principal: Principal, execution_id: UUID, said: PriorityChange) -
     )  # fmt: skip
 
 
-def expected(status: StatusName | None) -> Seen | None:
-    return Seen(status) if status else None
+def expected(status: StatusName | None, attempt: int | None = None) -> Seen | None:
+    return Seen(status, attempt) if status else None
 
 
 def rerun(principal: Principal, execution_id: UUID, said: NewRerun) -> tuple[UUID, bool]:

@@ -222,7 +222,8 @@ def retry(request: Request, execution_id: UUID) -> HttpResponse:
     """Queue a failed or cancelled execution again, in a new place. 409 when its status is not the expected one."""
     request.auth.needs(FULL)
     reads.execution(request.auth, execution_id)
-    seen = acts.expected(decoded(_retry, _body(request) or b"{}").expected_status)
+    said = decoded(_retry, _body(request) or b"{}")
+    seen = acts.expected(said.expected_status, said.expected_attempt)
     retry_execution(execution_id, actor=request.auth.actor, through=REST, seen=seen)
     return _json(reads.execution(request.auth, execution_id))
 

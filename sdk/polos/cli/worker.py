@@ -10,12 +10,14 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from types import ModuleType
 from typing import Any
 
 from .._client import PolosClient
 from .._errors import DefinitionError
 from .._logs import mark_log_records
+from .._places import file_and_line
 from .._settings import default_worker_name, load_settings
 from .._worker import DRAIN_SECONDS, Worker
 from .._workflow import Workflow, registered_workflows
@@ -137,6 +139,15 @@ def _imported(name: str) -> ModuleType:
             raise
         raise DefinitionError(
             f"There is no module {name} here ({os.getcwd()}) or among the installed ones"
+        ) from None
+    except RuntimeError as error:
+        if "asyncio.run() cannot be called" not in str(error):
+            raise
+        *_, place, _ = traceback.extract_tb(error.__traceback__)
+        where = file_and_line(place.filename, place.lineno or 0)
+        raise DefinitionError(
+            f"{where} runs a program while {name} is imported: put that "
+            'under `if __name__ == "__main__":`, so that a worker can import the workflows alone'
         ) from None
     except (ValueError, TypeError) as error:  # an empty name, or a relative one
         if not name or name.startswith("."):
