@@ -61,6 +61,7 @@ from ._log import Log
 from ._logs import mark_log_records
 from ._polos import Polos
 from ._queue import Queue, queue
+from ._queues import QueueInfo
 from ._retrying import RetryPolicy
 from ._schedule import BatchEventPayload, EventPayload, SchedulePayload
 from ._schedules import Schedule, Tick
@@ -114,6 +115,7 @@ __all__ = [
     "Queue",
     "QueueConflict",
     "QueueDraining",
+    "QueueInfo",
     "RequestRefused",
     "Retry",
     "RetryPolicy",

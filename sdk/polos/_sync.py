@@ -14,12 +14,13 @@ from ._queue import NOT_GIVEN
 from ._schedules import Schedule
 from ._stream import Update
 from ._sync_calls import SyncScheduleCalls
+from ._sync_queues import SyncQueueCalls
 from ._workflow import Workflow
 
 R = TypeVar("R")
 
 
-class SyncClient(SyncScheduleCalls):
+class SyncClient(SyncScheduleCalls, SyncQueueCalls):
     """`PolosClient` without `await`: `with SyncClient() as client: print(client.run("add", {"a": 1}))`.
 
     Its requests are made in a thread of its own, so that it works where an event loop runs already, as in a
@@ -114,6 +115,10 @@ class SyncClient(SyncScheduleCalls):
     def retry_execution(self, execution_id: str) -> Execution:
         """Queues a failed or cancelled execution again; its finished steps are kept."""
         return self._wait(self._client.retry_execution(execution_id))
+
+    def change_priority(self, execution_id: str, priority: int, *, reason: str = "") -> Execution:
+        """Another head start in line, in seconds, for what is queued or scheduled."""
+        return self._wait(self._client.change_priority(execution_id, priority, reason=reason))
 
     def rerun_execution(self, execution_id: str, *, payload: Any = NOT_GIVEN) -> SyncHandle[Any]:
         """Runs an execution again as a new one, from its beginning."""

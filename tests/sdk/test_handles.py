@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from polos import (
+    BadLimit,
     Conflict,
     Context,
     DefinitionError,
@@ -23,8 +24,10 @@ from polos import (
     NotFound,
     Polos,
     PolosClient,
+    QueueDraining,
     SyncClient,
     SyncHandle,
+    queue,
     workflow,
 )
 from polos.cli import main
@@ -129,6 +132,44 @@ async def test_what_is_looked_for_comes_newest_first_over_pages(
             await handle.cancel()
 
 
+async def test_a_queue_is_tuned_and_an_execution_moved(running_server: Server) -> None:
+    narrow = queue("handles/narrow/line", concurrency_limit=1)
+    async with PolosClient(running_server.url) as client:
+        first, second = [
+            await client.invoke("handles/tuned", queue=narrow, queue_concurrency_limit=1) for _ in range(2)
+        ]
+        found = await client.get_queue(narrow)
+        assert (found.name, found.limit, found.waiting, found.overridden) == (narrow.name, 1, 2, False)
+        until = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+        found = await client.set_limit(narrow, 7, reason="a sale", until=until)
+        assert (found.limit, found.declared_limit, found.overridden) == (7, 1, True)
+        assert (found.override_reason, found.override_until) == ("a sale", until)
+        assert (await client.set_limit(narrow.name, None)).limit is None
+        found = await client.clear_limit(narrow, reason="over & done")
+        assert (found.limit, found.overridden, found.override_until) == (1, False, None)
+        found = await client.pause_queue(narrow, reason="wrong numbers", until=until)
+        assert (found.paused, found.paused_reason, found.paused_until) == (True, "wrong numbers", until)
+        assert not (await client.resume_queue(narrow)).paused
+        assert (await client.drain_queue(narrow, reason="moves")).draining_reason == "moves"
+        with pytest.raises(QueueDraining):
+            await client.invoke("handles/tuned", queue_name=narrow.name)
+        assert not (await client.accept_queue(narrow)).draining
+        assert [each.name for each in await client.list_queues("narrow/li")] == [narrow.name]
+        assert (await client.get_execution(second.id)).position == 2
+        assert (await client.change_priority(second.id, 60, reason="waits for it")).priority == 60
+        assert (await client.get_execution(second.id)).position == 1
+        for handle in (first, second):
+            await handle.cancel()
+        with pytest.raises(Conflict):
+            await client.change_priority(second.id, 0)
+        with pytest.raises(NotFound, match="no queue named 'handles/nowhere'"):
+            await client.pause_queue("handles/nowhere")
+        with pytest.raises(BadLimit, match="the limit of queue a is between 0"):
+            await client.set_limit("a", -1)
+        with pytest.raises(DefinitionError, match="until is a datetime with a time zone"):
+            await client.pause_queue("a", until=dt.datetime(2030, 1, 1))  # noqa: DTZ001
+
+
 async def test_a_family_is_cancelled_or_left(running_server: Server) -> None:
     async with Polos([parent, child], api_url=running_server.url) as polos:
 
@@ -175,6 +216,14 @@ def test_a_script_does_the_same_without_await(running_server: Server) -> None:
         assert [(each.id, each.payload) for each in found] == [(again.id, 3), (made.id, {"n": 1})]
         for each in (handle, again):
             each.cancel()
+        assert client.change_priority(handle.retry().id, 5).priority == 5
+        handle.cancel()
+        assert client.set_limit("handles/scripted", 3).limit == client.get_queue("handles/scripted").limit == 3
+        assert client.clear_limit("handles/scripted").limit is None
+        assert client.pause_queue("handles/scripted").paused and client.drain_queue("handles/scripted").draining
+        done = (client.resume_queue("handles/scripted"), client.accept_queue("handles/scripted"))
+        assert not done[0].paused and not done[1].draining
+        assert [each.name for each in client.list_queues("handles/scr")] == ["handles/scripted"]
         assert client.list_schedules(workflow="handles/scripted") == []
         assert client.list_events("handles/scripted") == []
 
@@ -213,6 +262,12 @@ async def test_a_schedule_is_made_paused_changed_run_and_deleted(
             r"handles/nightly +handles/report +handles/reports +every 5 m .* paused: wrong num", shown
         )
         assert "starts handles/report in 4 m 5" in await command("schedules", "resume", "handles/nightly")
+        change = ("schedules", "change", "handles/nightly")
+        assert "in 59 m 5" in await command(*change, "--every", "3600", "--overlap", "cancel", "--reason", "less")
+        slower = await polos.get_schedule("handles/nightly")
+        assert (slower.every, slower.overlap, slower.catch_up, slower.payload) == (3600, "cancel", "all", {"n": 1})
+        assert await asyncio.to_thread(main, [*change, "--api-url", running_server.url]) == 1
+        assert "Say what shall be different about handles/nightly" in capsys.readouterr().err
         assert await command("schedules", "pause", "handles/nightly") == "handles/nightly is paused\n"
         run = await command("schedules", "run", "handles/nightly")
         assert (await polos.wait(run.strip(), timeout=15)).status == "completed"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, Union
@@ -126,8 +127,8 @@ def test_a_payload_that_does_not_fit_says_where_and_hides_the_value() -> None:
     def plain(ctx: Any, payload: dict) -> None: ...  # type: ignore[type-arg]
 
     with pytest.raises(PayloadInvalid, match=r"The payload of loaded is not valid: id: Input should be") as caught:
-        _load(model, {"id": "secret"})
-    assert "secret" not in str(caught.value)
+        _load(model, {"id": (value := "secret"[::-1])})
+    assert value not in "".join(traceback.format_exception(caught.value))
     with pytest.raises(PayloadInvalid, match="expected an object"):
         _load(plain, [1])
 

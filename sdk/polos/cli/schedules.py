@@ -1,4 +1,4 @@
-"""`polos schedules`: what starts by itself; makes, pauses, resumes, runs and deletes it."""
+"""`polos schedules`: what starts by itself; makes, changes, pauses, resumes, runs and deletes it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from .._client import PolosClient
+from .._errors import DefinitionError
 from .._listing import pages
 from .._schedules import Schedule
 from .pages import SHORT_PATIENCE
@@ -21,14 +22,19 @@ SHORT: dict[int, Shorten] = {0: "middle", 1: "middle", 2: "middle", 3: "end", 6:
 def add_to(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         "schedules",
-        help="show schedules; make, pause, resume, run and delete them",
+        help="show schedules; make, change, pause, resume, run and delete them",
         description="Shows what starts by itself, by name. With an action and the NAME of a schedule, does that.",
     )
     parser.add_argument("--workflow", metavar="ID", help="only those of this workflow")
     parser.add_argument("--json", action="store_true", help="as the REST API gives them")
     parser.set_defaults(act=_list)
     actions = parser.add_subparsers(metavar="ACTION")
-    _add_create(actions)
+    create = _add(actions, "create", _create, "make one")
+    create.add_argument("workflow", metavar="WORKFLOW", help="what it starts")
+    _add_options(create, when_is_needed=True)
+    change = _add(actions, "change", _change, "what is given is changed, the rest stays as it is")
+    _add_options(change, when_is_needed=False)
+    change.add_argument("--reason", default="", help="kept with the change")
     pause = _add(actions, "pause", _pause, "it does not tick until somebody resumes it")
     pause.add_argument("--reason", default="", help="shown to all who look at it")
     _add(actions, "resume", _resume, "it ticks again, from now on")
@@ -37,25 +43,23 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_create(actions: Any) -> None:
-    create = _add(actions, "create", _create, "make one")
-    create.add_argument("workflow", metavar="WORKFLOW", help="what it starts")
-    when = create.add_mutually_exclusive_group(required=True)
+def _add_options(parser: argparse.ArgumentParser, *, when_is_needed: bool) -> None:
+    when = parser.add_mutually_exclusive_group(required=when_is_needed)
     when.add_argument("--cron", metavar="TEXT", help="five fields, '30 3 * * MON-FRI', or @daily and the like")
     when.add_argument("--every", type=float, metavar="SECONDS")
     when.add_argument(
         "--at", type=time, metavar="TIME", help="once, e.g. 2030-01-31T12:00; yours without an offset"
     )
-    create.add_argument("--timezone", metavar="NAME", help="in which the cron is meant, e.g. Europe/Berlin (UTC)")
-    create.add_argument("--queue", metavar="NAME", help="another queue than the workflow's")
-    create.add_argument(
+    parser.add_argument("--timezone", metavar="NAME", help="in which the cron is meant, e.g. Europe/Berlin (UTC)")
+    parser.add_argument("--queue", metavar="NAME", help="another queue than the workflow's")
+    parser.add_argument(
         "--payload", type=payload, default=argparse.SUPPRESS, metavar="JSON",
         help="JSON, @FILE that holds JSON, or - to read it from stdin (default: the tick)",
     )  # fmt: skip
-    create.add_argument(
+    parser.add_argument(
         "--catch-up", choices=("skip", "latest", "all"), help="ticks that were missed while no server ran (latest)"
     )
-    create.add_argument(
+    parser.add_argument(
         "--overlap", choices=("allow", "skip", "cancel"), help="while the one before is not finished (allow)"
     )
 
@@ -86,14 +90,24 @@ async def _list(client: PolosClient, options: argparse.Namespace) -> str:
 
 
 async def _create(client: PolosClient, options: argparse.Namespace) -> str:
+    return _told(await client.create_schedule(options.workflow, name=options.name, **_said(options)))
+
+
+async def _change(client: PolosClient, options: argparse.Namespace) -> str:
+    said = _said(options)
+    if not said:
+        raise DefinitionError(f"Say what shall be different about {options.name}: `polos schedules change --help`")
+    return _told(await client.change_schedule(options.name, reason=options.reason, **said))
+
+
+def _said(options: argparse.Namespace) -> dict[str, Any]:
     names = {"cron": "cron", "every": "every", "at": "at", "timezone": "timezone", "queue": "queue_name",
              "payload": "payload", "catch_up": "catch_up", "overlap": "overlap"}  # fmt: skip
-    said: dict[str, Any] = {
+    return {
         theirs: getattr(options, ours)
         for ours, theirs in names.items()
         if ours in options and (ours == "payload" or getattr(options, ours) is not None)
     }
-    return _told(await client.create_schedule(options.workflow, name=options.name, **said))
 
 
 async def _pause(client: PolosClient, options: argparse.Namespace) -> str:
