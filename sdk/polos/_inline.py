@@ -24,6 +24,7 @@ from ._ids import new_id
 from ._inline_waits import Waiting
 from ._invocation import Invocation, execution_body
 from ._json import decode, encode
+from ._log import tell_unbegun
 from ._replay import Place
 from ._reports import Level, Reporter
 from ._running import Done, Run, completed, error_info, failed, result_json, stopped
@@ -225,6 +226,7 @@ class Inline:
         run.state_schema = workflow.state_schema
         context = _Context(run, self._tools, self)
         result = await self._threads.call(workflow.function, context, *arguments)
+        tell_unbegun(run, self._tools.reporter)
         return completed(run, result_json(result, workflow.id))
 
     async def _finish(self, stored: Stored, done: dict[str, Any]) -> None:

@@ -8,6 +8,15 @@ from ._reports import Reporter
 from ._running import Run
 
 
+def tell_unbegun(run: Run, reporter: Reporter) -> None:
+    """An `await` that is missing costs a step, and nothing else would say so where people look."""
+    if run.unbegun:
+        Log(run, reporter).warning(
+            "Steps were asked for and never awaited, so they were not done: write `await ctx.step.…`",
+            steps=run.unbegun,
+        )
+
+
 class Log:
     """`ctx.log`: lines that people see on the execution's page, with fields: `ctx.log.info("sent", to=address)`.
 

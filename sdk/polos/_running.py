@@ -47,7 +47,7 @@ class Run:
     __slots__ = (
         "attempt_was_read", "begun", "busy", "claim", "deadline", "ending", "id", "is_async", "looks", "on_stop",
         "parked", "policy", "progress", "replay", "report", "state_schema", "still_since", "task", "token",
-        "waits",
+        "unbegun", "waits",
     )  # fmt: skip
 
     def __init__(self, claim: dict[str, Any], token: str, *, is_async: bool) -> None:
@@ -66,6 +66,7 @@ class Run:
         self.progress: tuple[float | None, str] = (None, "")  # as it was said last
         self.report: Any = None  # once it tells something
         self.state_schema: type[Any] | None = None
+        self.unbegun = 0  # steps that were asked for and not awaited, so far
         self.busy = 0  # steps that are under way and do not wait
         self.parked: dict[str, Parked] = {}  # steps that wait, by key
         self.looks, self.still_since = 0, 0.0  # of `Parking`

@@ -21,6 +21,7 @@ from typing import Any
 from ._context import Context, Tools
 from ._errors import Gone, Invalid, PolosError, RequestRefused, TooLarge
 from ._http import Http, Unreachable, backoff
+from ._log import tell_unbegun
 from ._running import Done, Run, completed, failed, not_taken, result_json, stopped
 from ._stepbase import StepBase
 from ._watch import LoopWatch
@@ -271,6 +272,7 @@ class Session:
             return None
         if run.ending == "waiting":  # it caught its cancellation; what it made of that is not its result
             return stopped(run, "waiting")
+        tell_unbegun(run, self._tools.reporter)
         return completed(run, result_json(result, workflow.id))
 
     async def _note_end(self, run: Run, error: BaseException) -> None:

@@ -32,9 +32,15 @@ class StepBase:
         self._tools = tools
         self._replay: Replay = run.steps()
 
-    async def _counted(self, work: Coroutine[Any, Any, T]) -> T:
-        """A step under way. What waits beside it is declared when the last of them has ended."""
+    def _counted(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """A step, until it is awaited only asked for."""
+        self._run.unbegun += 1
+        return self._under_way(work)
+
+    async def _under_way(self, work: Coroutine[Any, Any, T]) -> T:
+        """What waits beside it is declared when the last of them has ended."""
         run = self._run
+        run.unbegun -= 1
         run.busy += 1
         try:
             return await work

@@ -27,7 +27,14 @@ ONCE = Tries(most=1, policy=RetryPolicy(), timeout=None)
 
 
 def take_tries(key: str, function: Callable[..., Any], kwargs: dict[str, Any]) -> Tries:
-    """Takes the options out of `kwargs`; StepError when they cannot be meant."""
+    """Takes the options out of `kwargs`; StepError when they cannot be meant, or the function is none."""
+    if not callable(function):
+        if inspect.iscoroutine(function):
+            function.close()  # it will not be awaited, and that is told here
+        raise StepError(
+            f"Step {key!r} takes a function and its arguments, run({key!r}, function, 1, 2), and calls it itself, "
+            f"not what a call gave back, {function!r:.100}"
+        )
     if OPTIONS.isdisjoint(kwargs):
         return ONCE
     options = {name: kwargs.pop(name) for name in OPTIONS & kwargs.keys()}

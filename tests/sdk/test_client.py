@@ -144,7 +144,7 @@ async def test_a_payload_that_the_function_would_never_see_is_refused(
 ) -> None:
     async def alone(ctx: Any) -> None: ...
 
-    of = Workflow(alone)
+    of: Workflow[None] = Workflow(alone)
     for call in (client.invoke(of, 0), client.batch_invoke([(call_api, 1), (of, None), (of, {"a": 1})])):
         with pytest.raises(PayloadInvalid, match=r"alone takes no payload: .*test_client.py:\d+"):
             await call

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from polos import Context, Polos, PolosClient, workflow
 from polos._ids import child_id
+from polos.testing import run
 
 from .fake_server import FakeServer
 from .test_worker import working
@@ -121,6 +122,35 @@ async def test_a_key_is_a_text(key: Any, server: FakeServer) -> None:
         await ctx.step.run(key, int)
 
     assert (await twice(server, body))["error"]["type"] == "StepError"
+
+
+async def test_what_was_called_already_is_no_function(server: FakeServer) -> None:
+    async def later() -> None: ...
+
+    @workflow
+    async def hasty(ctx: Context, payload: bool) -> None:
+        await ctx.step.run("a", later() if payload else 5)  # type: ignore[call-overload]
+
+    for payload, shown in ((False, "5"), (True, "<coroutine object")):
+        ran = await run(hasty, payload)
+        assert ran.error is not None
+        assert "Step 'a' takes a function and its arguments" in str(ran.error) and shown in str(ran.error)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+async def test_a_step_that_nobody_awaits_is_told(server: FakeServer, polos: type[Polos]) -> None:
+    @workflow
+    async def forgets(ctx: Context, payload: bool) -> None:
+        step = ctx.step.run("a", int)
+        await (step if payload else ctx.step.run("b", int))
+
+    told = ("warning", {"steps": 1})
+    async with polos([forgets]) as client:
+        for payload, lines in ((False, [told]), (True, [])):
+            handle = await client.invoke(forgets, payload)
+            await handle.result(5)
+            assert [(line["level"], line["fields"]) for _, line in server.executions[handle.id]["_lines"]] == lines
+    assert [(line.level, line.fields) for line in (await run(forgets, False)).lines] == [told]
 
 
 async def test_keys_may_hold_anything(server: FakeServer) -> None:
