@@ -89,12 +89,12 @@ class Server:
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.wait_for_end()}")
 
-    def wait_for_end(self, seconds: float = 20) -> str:
+    def wait_for_end(self, seconds: float = 60) -> str:
         self.process.wait(seconds)
         self._reader.join(5)
         return self.output
 
-    def stop(self, number: int = signal.SIGINT, *, seconds: float = 20) -> int:
+    def stop(self, number: int = signal.SIGINT, *, seconds: float = 60) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:

@@ -79,7 +79,7 @@ ADMIN = ("/admin/", "/admin/queues/queue/", "/admin/queues/apikey/add/", "/admin
 def stage(people: dict[str, User]) -> Iterator[dict[str, str]]:
     """Whatever a page can show; gives what stands in addresses, by their first part."""
     queue = make_queue(NAME)
-    worker = make_worker(queue=queue)
+    worker = make_worker(queue=queue, lease_until=seconds_ago(-600))
     for slot in range(1, 6):
         running(queue, worker, slot)
     for waited in range(12):

@@ -82,13 +82,13 @@ def test_every_page_of_the_header_is_in_the_palette(ana: Client) -> None:
     }
 
 
-def test_the_keys_to_pages_are_on_the_sheet_and_lead_to_one(vera: Client) -> None:
+def test_the_keys_to_pages_are_on_the_sheet_and_lead_to_one(ana: Client) -> None:
     script = Path(__file__).parents[2] / "static/js/keys.js"
     (places,) = re.findall(r"const PLACES = {(.*)};", script.read_text())
     found = dict(re.findall(r'(\w): "(.*?)"', places))
-    row = re.search(r"<kbd>g</kbd> then (.*?)</dt>", vera.get("/shortcuts").content.decode())
+    row = re.search(r"<kbd>g</kbd> then (.*?)</dt>", ana.get("/shortcuts").content.decode())
     assert row and re.findall(r"<kbd>(.)</kbd>", row[1]) == list(found)
-    assert {vera.get(address).status_code for address in found.values()} == {200}
+    assert {ana.get(address).status_code for address in found.values()} == {200}
 
 
 def test_the_palette_is_a_page_without_javascript(vera: Client) -> None:
