@@ -22,12 +22,12 @@ from django.db import OperationalError, close_old_connections, connection, trans
 from django.db.models import F
 
 from . import askers, words
-from .access import EVERYWHERE, Action, Sight
+from .access import EVERYWHERE, Action, Sight, covers
 from .engine import operate
 from .engine.database import Database
 from .engine.errors import ExecutionNotFound, NotPossible
 from .limits import SERVER_ACTOR, clean, database_now
-from .models import BulkAct, BulkLeft, Change, Deduplication, Queue, Status
+from .models import BulkAct, BulkLeft, Change, Deduplication, Execution, Queue, Status
 from .search import line as lines
 from .search.finding import find
 
@@ -294,7 +294,7 @@ def _batch(act: BulkAct) -> None:
     if search is None:
         _end(act, State.DONE)
         return
-    if why := _not_allowed(act):
+    if why := _not_allowed(act, search):
         act.stopped_by, act.stop_reason = SERVER_ACTOR, why[:300]
         _end(act, State.STOPPED)
         return
@@ -310,18 +310,26 @@ def _batch(act: BulkAct) -> None:
         _end(act, State.DONE)
 
 
-def _not_allowed(act: BulkAct) -> str:
-    """In a sentence, when whoever asked may not do everywhere any more where they might when they asked."""
+def _not_allowed(act: BulkAct, search: lines.Search) -> str:
+    """In a sentence, when whoever asked may not do it any more on a queue that the act is about."""
     now = askers.reach(act.actor, act.through, NEEDED[Verb(act.verb)])
     if now.everywhere:
         return ""
     then = Sight(None if act.patterns is None else tuple(act.patterns))
-    names = Queue.objects.order_by("name").values_list("name", flat=True)
-    lost = [name for name in names if then.covers(name) and not now.covers(name)]
+    lost = [name for name in _touched(act, search) if then.covers(name) and not now.covers(name)]
     if not lost:
         return ""
     some = "" if now.nowhere else f" on {lost[0]}" + (f" and {len(lost) - 1:,} more" if len(lost) > 1 else "")
     return f"{act.actor} may not {NEEDED[Verb(act.verb)]}{some} any more"
+
+
+def _touched(act: BulkAct, search: lines.Search) -> list[str]:
+    """The names of the queues that it is about: those of the chosen executions, or that the search may mean."""
+    queues = Queue.objects.order_by("name")
+    if act.chosen is not None:
+        queues = queues.filter(id__in=Execution.objects.filter(id__in=act.chosen).values("queue_id"))
+    names = queues.values_list("name", flat=True)
+    return [name for name in names if not search.queues or covers(search.queues, name)]
 
 
 def _act(act: BulkAct, ids: Sequence[UUID]) -> None:

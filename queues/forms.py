@@ -228,7 +228,9 @@ class SeenForm(forms.Form):
 
 
 class RoleForm(SeenForm):
-    choice = forms.ChoiceField(choices=[(role.value, role.value) for role in Role])
+    NONE = "none"  # no role: a form without a choice must not take one away
+
+    choice = forms.ChoiceField(choices=[*((role.value, role.value) for role in Role), (NONE, "no role")])
 
 
 class GrantForm(SeenForm):
@@ -327,8 +329,9 @@ def consequence_of_resumptions(affected: Sequence[Gauge], others: int) -> str:
     if not affected:
         return "None of them is paused: nothing would change." if others else "No queue is chosen."
     waiting = sum(gauge.waiting for gauge in affected)
-    starting = sum(min(gauge.waiting, _room(gauge)) for gauge in affected)
-    starts = f"{_waiting(waiting)}; at most {starting:,} can start at once." if waiting else "Nothing waits."
+    starting = sum(min(gauge.waiting, _room(gauge)) for gauge in affected if gauge.workers)
+    most = f"at most {starting:,}" if starting else "none"
+    starts = f"{_waiting(waiting)}; {most} can start at once." if waiting else "Nothing waits."
     stay = f" {_are(others)} not paused, and nothing changes there." if others else ""
     return f"{starts}{stay} It can be undone: pause them again; what has started goes on."
 

@@ -247,7 +247,7 @@ def _duration(seconds: float | None) -> SafeString:
 
 
 def _group_state(group: Group) -> SafeString:
-    if group.attention:
+    if group.attention and group.paused < len(group.members):  # else somebody has just done this
         return format_html('<span class="pill amber">{} attention</span>', group.attention)
     if group.paused:
         return format_html('<span class="pill violet">{} paused</span>', group.paused)

@@ -58,18 +58,21 @@ def take(grant: Grant, *, by: Any, through: Change.Through, expected: int | None
             note(Kind.GRANT, grant.to, grant.level, "", by=by, through=through, subject=grant.pattern)
 
 
-def set_role(user: User, role: Role, *, by: Any, through: Change.Through, expected: int | None = None) -> None:
-    """Exactly one of the three roles; teams stay. Admins may also open the Django admin."""
+def set_role(
+    user: User, role: Role | None, *, by: Any, through: Change.Through, expected: int | None = None
+) -> None:
+    """Exactly one of the three roles, or none; teams stay. Admins may also open the Django admin."""
     if role_of(by) is not Role.ADMIN:
         raise NotGranted("Only admins give roles.")
     with transaction.atomic():
         _check_version(user, expected)
         before = role_in(user)
         user.groups.remove(*Group.objects.filter(name__in=list(Role)))
-        user.groups.add(Group.objects.get(name=role))
+        if role:
+            user.groups.add(Group.objects.get(name=role))
         User.objects.filter(id=user.id).update(is_staff=role is Role.ADMIN)
         if before != role:
-            note(Kind.ROLE, user, before or "", role, by=by, through=through)
+            note(Kind.ROLE, user, before or "", role or "", by=by, through=through)
 
 
 def set_active(user: User, active: bool, *, by: Any, through: Change.Through, expected: int | None = None) -> None:

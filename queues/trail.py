@@ -19,6 +19,7 @@ ON_EXECUTIONS = {
     Change.Kind.CANCEL: "cancelled",
     Change.Kind.RETRY: "retried",
     Change.Kind.PRIORITY: "changed the priority of",
+    Change.Kind.PURGE: "purged the queue:",  # always many
     Change.Kind.RERUN: "ran again",
 }
 ACTS = (Change.Kind.DRAIN, Change.Kind.PURGE, Change.Kind.SLOT, Change.Kind.WORKER)  # said by `of_act`
@@ -91,7 +92,7 @@ def _matching(filters: Filters) -> Q:
 
 
 def of_act(change: Change) -> str:
-    """What was done to a queue beside its limit and pause: `drained the queue`, `purged the queue: 20 gone`."""
+    """What was done to a queue beside its limit and pause: `drained the queue`, `released slot 2`."""
     if change.kind == Change.Kind.DRAIN:
         return "drained the queue" if change.after == "draining" else "let the queue accept again"
     if change.kind == Change.Kind.PURGE:

@@ -186,13 +186,24 @@ def limit_word(limit: int | None) -> str:
 @register.filter
 def of_schedule(change: Change) -> SafeString:
     """What was done to a schedule: `made`, `paused`, `changed 0 3 * * * → 0 4 * * *`."""
+    return format_html("{}{}", *_schedule_act(change))
+
+
+@register.filter
+def on_schedule(change: Change) -> SafeString:
+    """The same with its name: `paused the schedule nightly`."""
+    did, what = _schedule_act(change)
+    return format_html("{} the schedule <b>{}</b>{}", did, change.subject, what)
+
+
+def _schedule_act(change: Change) -> tuple[str, SafeString]:
     if change.after == "none":
-        return SafeString("deleted")
+        return "deleted", SafeString("")
     if change.after == "paused":
-        return SafeString("paused")
+        return "paused", SafeString("")
     if word := SCHEDULE_ACTS.get(change.before):
-        return format_html("{}", word)
-    return format_html('changed <span class="nowrap">{} → <b>{}</b></span>', change.before, change.after)
+        return word, SafeString("")
+    return "changed", format_html(' <span class="nowrap">{} → <b>{}</b></span>', change.before, change.after)
 
 
 register.filter(trail.of_act)

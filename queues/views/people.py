@@ -28,6 +28,7 @@ SAID = {
     Role.OPERATOR: "also pauses, drains, cancels, retries and manages schedules",
     Role.ADMIN: "also changes limits and manages people",
 }
+NO_ROLE = (RoleForm.NONE, "no role", "may do only what teams and grants allow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,14 @@ def role(request: HttpRequest, id: int) -> HttpResponse:
         return _role_page(request, user)
     form = RoleForm(request.POST)
     if not form.is_valid():
-        return _role_page(request, user, "Choose one of the three roles.", 422)
-    wanted = Role(form.cleaned_data["choice"])
+        return _role_page(request, user, "Choose one of the roles, or none.", 422)
+    choice = form.cleaned_data["choice"]
+    wanted = None if choice == RoleForm.NONE else Role(choice)
     try:
         grants.set_role(user, wanted, by=request.user, through=PAGE, expected=form.cleaned_data["seen"])
     except grants.NotGranted as no:
         return _role_page(request, user, str(no), 409)
-    return done(request, f"{user.get_username()} is now {wanted}.", "people")
+    return done(request, f"{user.get_username()} {f'is now {wanted}' if wanted else 'has no role now'}.", "people")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -179,11 +181,11 @@ def _other_person(request: HttpRequest, id: int) -> User:
 
 def _role_page(request: HttpRequest, user: User, problem: str = "", status: int = 200) -> HttpResponse:
     role = grants.role_in(User.objects.get(pk=user.pk))
-    back = f"choose {role} again" if role else "choose another one"
+    back = f"choose {role} again" if role else "choose no role again"
     asked = Confirmation(
         title="Role of", subject=user.get_username(), legend="What they may do on every queue",
-        choices=[(each.value, each.value, SAID[each]) for each in Role],
-        chosen=request.POST.get("choice") or role or "",
+        choices=[*((each.value, each.value, SAID[each]) for each in Role), NO_ROLE],
+        chosen=request.POST.get("choice") or role or RoleForm.NONE,
         consequence=(
             "It counts from their next request on; open pages know it within a minute. A bulk act that they may "
             f"not do any more stops. Teams and grants stay. It can be undone: {back}."

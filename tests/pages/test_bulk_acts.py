@@ -312,6 +312,23 @@ def test_it_stops_when_a_grant_or_a_key_is_taken_away(people: dict[str, User]) -
     assert (by_key.stop_reason, statuses()) == ("key deploys may not cancel an execution any more", {"queued": 3})
 
 
+def test_only_queues_that_it_is_about_can_stop_it(people: dict[str, User]) -> None:
+    ticked, *_ = [make_execution(make_queue(name)) for name in ("billing/eu", "billing/us", "mail")]
+    both = [
+        Grant.objects.create(user=people["nils"], pattern=name, level="operate") for name in ("billing/*", "mail")
+    ]
+    who: dict[str, Any] = {"actor": "nils", "where": Sight(("billing/*", "mail"))}
+    acts = [ask("cancel", chosen=(ticked.id,), **who), ask("cancel", search="queue:billing/u*", **who)]
+    other = ask("cancel", search="queue:mail", **who)
+    both[1].delete()
+    work_through()
+    for act in (*acts, other):
+        act.refresh_from_db()
+    assert [(act.state, act.stop_reason) for act in acts] == [("done", "")] * 2
+    assert other.stop_reason == "nils may not cancel an execution on mail any more"
+    assert statuses() == {"cancelled": 2, "queued": 1}
+
+
 def test_a_purge_goes_on_for_who_may_purge_that_queue_only(people: dict[str, User], sign_in: SignIn) -> None:
     make_queue("mail")
     make_execution(make_queue("billing/eu"))

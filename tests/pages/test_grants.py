@@ -220,12 +220,16 @@ def test_nobody_grants_more_than_they_have(people: dict[str, User]) -> None:
 def test_roles_invitations_and_accounts_are_in_the_trail_of_people(ana: Client, people: dict[str, User]) -> None:
     ana.post("/people", {"username": "mia", "role": ""})
     ana.post(f"/people/{people['vera'].pk}/role", {"choice": "operator"})
+    assert ana.post(f"/people/{people['vera'].pk}/role", {"choice": ""}).status_code == 422
+    ana.post(f"/people/{people['vera'].pk}/role", {"choice": "none"})
+    assert not people["vera"].groups.exists()
     ana.post(f"/people/{people['vera'].pk}/activation")
     assert not User.objects.get(username="mia").groups.exists()
     told = list(PersonChange.objects.order_by("id").values_list("about", "kind", "before", "after"))
     assert told == [
         ("mia", "invitation", "", "no role"),
         ("vera", "role", "viewer", "operator"),
+        ("vera", "role", "operator", ""),
         ("vera", "account", "active", "deactivated"),
     ]
 

@@ -62,6 +62,8 @@ def test_a_group_is_paused_and_nothing_beside_it(jonas: Client) -> None:
     assert "billing/… (2 queues)" in html
     post(jonas, "/pauses?group=billing/", seen=seen(html), reason="x")
     assert paused() == ["billing/eu", "billing/us"]
+    make_execution(Queue.objects.get(name="billing/eu"))  # needs attention, but what was done is told first
+    assert ">2 paused<" in jonas.get("/?groups=1").content.decode()
 
 
 def test_all_means_all_that_match(jonas: Client, people: dict[str, User]) -> None:
@@ -95,6 +97,8 @@ def test_the_dialog_says_what_will_happen(jonas: Client) -> None:
     assert "1 is paused already and keeps reason and end." in html
     resume = dialog(jonas, "/resumptions?all=1")
     assert "2 are not paused, and nothing changes there. It can be undone" in resume
+    make_execution(Queue.objects.get(name="ccc"))  # nobody serves it
+    assert "1 execution waits; none can start at once" in dialog(jonas, "/resumptions?all=1")
 
 
 def test_somebody_elses_pause_keeps_its_reason_and_end(jonas: Client) -> None:

@@ -63,7 +63,9 @@ def test_what_waits_is_cancelled_and_nothing_else(jonas: Client) -> None:
     assert (change.kind, change.after, change.actor, change.reason) == (
         "purge", "3 executions", "jonas", "wrong import",
     )  # fmt: skip
-    assert "purged the queue: 3 executions" in jonas.get("/trail").content.decode()
+    told = f'purged the queue: <a href="/bulk/{act.id}">3 executions</a>'
+    assert told in jonas.get("/trail").content.decode()
+    assert told in jonas.get("/queues/mail").content.decode()
     assert "3 executions cancelled" in jonas.get(f"/bulk/{act.id}").content.decode()
 
 
