@@ -163,6 +163,11 @@ def slots(queue: Queue) -> list[Slot]:
     return sorted(everything, key=lambda slot: slot.number or 0)
 
 
+def has_dead_holder(execution: Execution) -> bool:
+    """It holds a slot, and its worker's lease is over."""
+    return execution.status in HELD and not _alive(database_now()).filter(id=execution.worker_id).exists()
+
+
 def now(queue: Queue) -> Now:
     held = Execution.objects.filter(queue=queue, status__in=HELD).count()
     return Now(held, count_waiting(queue, MOST_COUNTED), queue.effective_limit)

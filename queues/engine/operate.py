@@ -259,6 +259,7 @@ def cancel_family(
     actor: str,
     through: Change.Through,
     reaches: Callable[[str], bool],
+    reason: str = "",
     seen: Seen | None = None,
 ) -> int:
     """Cancels an execution and all that it has started, and those, on queues that the caller `reaches`; returns
@@ -268,8 +269,8 @@ def cancel_family(
     """
     cancelled = 0
     try:
-        reason = "with all that it has started"
-        cancelled += cancel_execution(execution_id, actor=actor, through=through, reason=reason, seen=seen).changed
+        told = "with all that it has started" + (f": {reason}" if reason else "")
+        cancelled += cancel_execution(execution_id, actor=actor, through=through, reason=told, seen=seen).changed
     except ChangedSince:
         raise
     except NotPossible:

@@ -10,7 +10,8 @@ from uuid import UUID
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
 
 from queues import bulk_acts, words
 from queues.access import Action, check, needs, sight
@@ -20,6 +21,7 @@ from queues.ids import uuid7
 from queues.limits import database_now
 from queues.models import BulkAct, Change
 
+from .confirming import Confirmation, confirm
 from .replies import actor, done, gone_to, is_htmx
 
 TITLES = {Verb.CANCEL: "Cancel", Verb.RETRY: "Retry", Verb.PRIORITY: "Change priority of", Verb.PURGE: "Purge"}
@@ -78,7 +80,9 @@ def new(request: HttpRequest) -> HttpResponse:
 @needs(Action.SEE)
 def list_acts(request: HttpRequest) -> HttpResponse:
     acts = bulk_acts.recent(sight(request.user), actor(request))
-    return render(request, "executions/bulk_list.html", {"acts": [(act, _title(act)) for act in acts]})
+    return render(
+        request, "executions/bulk_list.html", {"acts": [(act, _title(act), f"{act.changed:,}") for act in acts]}
+    )
 
 
 @require_safe
@@ -91,6 +95,8 @@ def show(request: HttpRequest, id: UUID) -> HttpResponse:
         "title": _title(act),
         "query": urlencode({"q": act.search}),
         "did": f"{words.counted(act.changed, 'execution')} {DID[Verb(act.verb)]}",
+        "not_possible": act.left and f"{act.left:,} {'was' if act.left == 1 else 'were'} not possible any more",
+        "of": f"{'' if act.counted_all else 'at least '}{act.counted:,}",
         "fewer": act.state == BulkAct.State.DONE and act.changed + act.left < act.counted,
         "share": share,
         "percent": round(100 * share) if share is not None else None,
@@ -100,15 +106,32 @@ def show(request: HttpRequest, id: UUID) -> HttpResponse:
     return render(request, "executions/bulk.html", context)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @needs(Action.CANCEL)
 def stop(request: HttpRequest, id: UUID) -> HttpResponse:
     act = _get(request, id)
     check(request.user, NEEDED[Verb(act.verb)])
     if not _may_stop(request, act):
         raise PermissionDenied("You may stop what you asked for yourself; the acts of others need a role.")
-    bulk_acts.stop(id, actor=actor(request))
+    if request.method != "POST":
+        return _stop_page(request, act)
+    act = bulk_acts.stop(id, actor=actor(request))
+    if act.state == BulkAct.State.DONE:
+        return _stop_page(request, act, "It was done before it could be stopped.", 409)
     return done(request, "Stopped. What was done stays done.", "bulk", id)
+
+
+def _stop_page(request: HttpRequest, act: BulkAct, problem: str = "", status: int = 200) -> HttpResponse:
+    consequence = (
+        f"What was done stays done: {words.counted(act.changed, 'execution')} {DID[Verb(act.verb)]} so far. The "
+        "others are left as they are. It cannot be taken up again; ask anew for those that are left."
+    )
+    asked = Confirmation(
+        title=f"Stop: {_title(act)}", subject="", button="Stop" if act.is_open else "", danger=True,
+        consequence=consequence if act.is_open else f"It is {act.state}: nothing is to stop.",
+        back=reverse("bulk", args=[act.id]),
+    )  # fmt: skip
+    return confirm(request, asked, problem=problem, status=status)
 
 
 def _may_stop(request: HttpRequest, act: BulkAct) -> bool:
@@ -129,7 +152,7 @@ def _dialog(
     context = {
         "asked": asked,
         "title": f"{TITLES[verb]} {'ticked executions' if asked.chosen is not None else 'all that match'}",
-        "button": f"{TITLES[verb].removesuffix(' of')} {'' if counted.all else 'all, '}{counted}",
+        "button": f"{TITLES[verb]} {'' if counted.all else 'all, '}{counted}",
         "counted": counted,
         "can": CAN[verb],
         "nothing": counted == Count(0, True),

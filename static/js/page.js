@@ -3,7 +3,6 @@ import "./once.js";
 import "./times.js";
 import "./announce.js";
 import "./dialog.js";
-import "./confirm.js";
 import "./menu.js";
 import "./keys.js";
 import "./palette.js";

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from queues import bulk_acts
-from queues.models import BulkAct
+from queues.models import BulkAct, Change
 
 from .asgi_client import Client
 from .conftest import MakeKey, in_database
@@ -68,11 +68,17 @@ async def test_cancel_and_retry_are_refused_when_the_status_is_not_as_expected(c
     stale = await client.post(f"{path}/cancellation", {"expected_status": "running", "children": "cancel"})
     assert (stale.status, await status(client, id)) == (409, "queued")
     for _ in range(2):  # a repeat is no conflict
-        done = await client.post(f"{path}/cancellation", {"expected_status": "queued"})
+        asked = {"expected_status": "queued", "reason": "wrong import"}
+        done = await client.post(f"{path}/cancellation", asked)
         assert (done.status, done.json["status"]) == (200, "cancelled")
     stale = await client.post(f"{path}/retry", {"expected_status": "failed"})
     assert (stale.status, stale.json["execution_status"]) == (409, "cancelled")
-    assert (await client.post(f"{path}/retry", {"expected_status": "cancelled"})).json["status"] == "queued"
+    again = await client.post(f"{path}/retry", {"expected_status": "cancelled", "reason": "it is mended"})
+    assert again.json["status"] == "queued"
+    await client.post(f"{path}/cancellation", {"children": "cancel", "reason": "after all"})
+    told = Change.objects.filter(subject=id).order_by("id").values_list("reason", flat=True)
+    said = ["wrong import", "it is mended", "with all that it has started: after all"]
+    assert await in_database(lambda: list(told)) == said
     for act in ("cancellation", "retry"):
         assert (await client.post(f"{path}/{act}", {"expected_status": "dancing"})).status == 422
 

@@ -66,11 +66,13 @@ DIALOGS = {
     f"/queues/{NAME}": ("Change limit…", "Pause…", "Drain…"),
     "/queues/mail": ("Resume…", "Purge what waits…"),
     "/executions/{executions}": ("Run again…",),
-    "/executions/{queued}": ("Priority…", "Cancel execution"),
+    "/executions/{queued}": ("Priority…", "Cancel execution…"),
     "/executions?q=status:failed": ("Retry all…",),
+    "/bulk/{bulk}": ("Stop…",),
     "/workers": ("Drain…",),
     "/schedules": ("New schedule", "Pause"),
-    "/people": ("Grants… of vera",),
+    "/schedules/{schedules}": ("Run now…", "Delete…"),
+    "/people": ("Grants… of vera", "Role… of vera"),
 }
 ADMIN = ("/admin/", "/admin/queues/queue/", "/admin/queues/apikey/add/", "/admin/queues/execution/")
 

@@ -123,7 +123,7 @@ def test_6_the_slot_of_a_dead_worker_is_released(open_page: OpenPage) -> None:
         sweep.execute("select from queues_worker for no key update")
         assert eventually(lambda: dead.lease_until < timezone.now(), seconds=5)
         page = open_page("/queues/api-calls", as_="jonas")
-        page.get_by_role("button", name="Release slot 1").click()
+        page.get_by_role("link", name="Release… slot 1").click()
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text("lease is over")
         dialog.get_by_role("button", name="Release").click()

@@ -39,3 +39,9 @@ def test_making_and_pausing_a_schedule_without_leaving_the_list(open_page: OpenP
     page.keyboard.press("Enter")
     expect(row).to_contain_text("by ana: “not yet”")
     assert page.evaluate("window.stayed")
+
+    row.get_by_role("link", name="second", exact=True).click()
+    page.get_by_role("link", name="Edit…").click()
+    page.get_by_label("How many").fill("7")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#timing")).to_have_text("every 7 min")

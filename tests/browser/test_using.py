@@ -58,12 +58,12 @@ def test_a_dialog_that_is_out_of_date_is_refused(open_page: OpenPage) -> None:
 def test_cancelling_asks_first(open_page: OpenPage) -> None:
     execution = make_execution(make_queue())
     page = open_page(f"/executions/{execution.id}", as_="jonas")
-    page.get_by_role("button", name="Cancel execution").click()
+    page.get_by_role("link", name="Cancel execution…").click()
     dialog = page.locator("#dialog")
-    expect(dialog).to_contain_text("Cancel this execution?")
-    dialog.get_by_role("button", name="Back").click()
+    expect(dialog).to_contain_text("It is cancelled at once")
+    dialog.get_by_role("link", name="Back").click()
     assert Execution.objects.get().status == Status.QUEUED
-    page.get_by_role("button", name="Cancel execution").click()
+    page.get_by_role("link", name="Cancel execution…").click()
     dialog.get_by_role("button", name="Cancel execution").click()
     expect(page.locator("#status")).to_have_text("cancelled")
     expect(page.get_by_role("link", name="Retry…")).to_be_visible()
@@ -71,7 +71,7 @@ def test_cancelling_asks_first(open_page: OpenPage) -> None:
 
 def test_everything_works_without_javascript(open_page: OpenPage) -> None:
     make_queue("billing/eu")
-    make_queue("mail")
+    waits = make_execution(make_queue("mail"))
     page = open_page(scripts=False)
     page.get_by_label("Filter queues by name").fill("bill")
     page.get_by_label("Filter queues by name").press("Enter")
@@ -82,6 +82,11 @@ def test_everything_works_without_javascript(open_page: OpenPage) -> None:
     page.get_by_role("button", name="Change limit").click()
     expect(page.get_by_text("The limit of billing/eu is now unlimited.")).to_be_visible()
     expect(page.get_by_role("heading", name="billing/eu")).to_be_visible()
+    page.goto(f"/executions/{waits.id}")
+    page.get_by_role("link", name="Cancel execution…").click()
+    assert Execution.objects.get().status == Status.QUEUED
+    page.get_by_role("button", name="Cancel execution").click()
+    expect(page.locator("#status")).to_have_text("cancelled")
 
 
 def test_the_keyboard_is_enough(open_page: OpenPage) -> None:

@@ -32,7 +32,7 @@ def said(html: str, name: str) -> str:
 def test_an_act_on_what_changed_since_is_refused_and_says_what(jonas: Client) -> None:
     queue = make_queue()
     execution = make_execution(queue)
-    seen = said(body(jonas, f"/executions/{execution.id}"), "seen")
+    seen = said(body(jonas, f"/executions/{execution.id}/cancellation"), "seen")
     assert seen == "queued:0"
     worker = make_worker(queue=queue)
     Execution.objects.filter(id=execution.id).update(
@@ -44,7 +44,9 @@ def test_an_act_on_what_changed_since_is_refused_and_says_what(jonas: Client) ->
         slot=1,
     )
     reply = jonas.post(f"/executions/{execution.id}/cancellation", {"seen": seen}, headers=HTMX)
-    assert "it was queued, and is running now. Nothing was done" in reply.headers["HX-Trigger"]
+    assert reply.status_code == 409
+    assert "it was queued, and is running now. Nothing was done" in plain(reply.content.decode())
+    assert said(reply.content.decode(), "seen") == "running:1"
     execution.refresh_from_db()
     assert execution.status == Status.RUNNING
     assert not Change.objects.exists()

@@ -109,4 +109,8 @@ def test_a_grant_on_some_queue_does_not_stop_the_acts_of_others(
     assert f"/bulk/{act.id}/stop" not in vera.get(f"/bulk/{act.id}").content.decode()
     act.refresh_from_db()
     assert act.is_open
-    assert sign_in("ana").post(f"/bulk/{act.id}/stop").status_code == 302
+    ana = sign_in("ana")
+    assert "What was done stays done" in ana.get(f"/bulk/{act.id}/stop").content.decode()
+    act.refresh_from_db()
+    assert act.is_open
+    assert ana.post(f"/bulk/{act.id}/stop").status_code == 302

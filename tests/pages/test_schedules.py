@@ -171,7 +171,9 @@ def test_it_is_changed_paused_resumed_run_and_deleted(schedule: Schedule, jonas:
         assert announced(jonas.post(f"{path}/runs", run, headers=HTMX)) == "nightly has started an execution."
     assert Execution.objects.count() == 1
     assert "run by jonas" in said(body(jonas, path))
-    jonas.post(f"{path}/deletion", {"expected_version": "1"}, headers=HTMX)
+    assert "jonas changed the schedule nightly 30 3 * * * → 0 5 * * *" in said(body(jonas, path))
+    assert "What it started goes on" in said(body(jonas, f"{path}/deletion"))
+    assert jonas.post(f"{path}/deletion", {"expected_version": "1"}, headers=HTMX).status_code == 409
     assert Schedule.objects.exists()
     assert jonas.post(f"{path}/deletion", headers=HTMX).status_code == 204
     assert not Schedule.objects.exists()

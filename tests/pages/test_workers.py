@@ -129,7 +129,10 @@ def test_a_slot_of_a_dead_worker_is_released_and_nothing_else(jonas: Client) -> 
     queue, worker, held = dead_holder()
     beside = running(queue, worker, 1, token=held.token)  # of the same claim
     page = text(jonas, "/queues/mail")
-    assert page.count(">Release<") == 2 and "goes back to its place and counts as lost" in page
+    assert page.count(">Release…<") == 2
+    asked = text(jonas, f"/executions/{held.id}/release")
+    assert "goes back to its place and counts as lost" in asked
+    assert f'name="claim" value="{held.claimed_at.isoformat()}"' in asked  # type: ignore[union-attr]
     reply = jonas.post(f"/executions/{held.id}/release", {"claim": held.claimed_at.isoformat()}, headers=HTMX)  # type: ignore[union-attr]
     assert "The slot is free, and it is back in its place." in reply.headers["HX-Trigger"]
     held.refresh_from_db()
@@ -146,7 +149,8 @@ def test_a_slot_of_a_dead_worker_is_released_and_nothing_else(jonas: Client) -> 
 def test_a_living_worker_keeps_its_slot(jonas: Client) -> None:
     queue = make_queue("mail")
     held = running(queue, make_worker(queue=queue), 1)
-    assert ">Release<" not in text(jonas, "/queues/mail")
+    assert ">Release…<" not in text(jonas, "/queues/mail")
+    assert ">Release</button>" not in text(jonas, f"/executions/{held.id}/release")
     with pytest.raises(NotPossible, match="alive"):
         release_slot(held.id, claimed_at=held.claimed_at, actor="ana", through=PAGE)
     held.refresh_from_db()

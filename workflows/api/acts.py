@@ -35,6 +35,7 @@ class PriorityChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     expected_status: StatusName | None = None  # refused when it has another one
     expected_attempt: int | None = None  # beside a status: refused when it is in another attempt
+    reason: Text = ""
 
 
 class NewRerun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

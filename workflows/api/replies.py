@@ -241,6 +241,7 @@ StatusName = Literal["scheduled", "queued", "running", "waiting", "cancelling", 
 class Cancellation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     children: Literal["cancel", "leave"] = "leave"  # and theirs
     expected_status: StatusName | None = None  # refused when it has another one
+    reason: Text = ""
 
 
 class LimitChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -196,6 +196,7 @@ def cancel(request: Request, execution_id: UUID) -> HttpResponse:
         "actor": request.auth.actor,
         "through": REST,
         "seen": acts.expected(said.expected_status),
+        "reason": said.reason,
     }
     if said.children == "cancel":
         cancel_family(execution_id, reaches=request.auth.reaches, **who)
@@ -224,7 +225,7 @@ def retry(request: Request, execution_id: UUID) -> HttpResponse:
     reads.execution(request.auth, execution_id)
     said = decoded(_retry, _body(request) or b"{}")
     seen = acts.expected(said.expected_status, said.expected_attempt)
-    retry_execution(execution_id, actor=request.auth.actor, through=REST, seen=seen)
+    retry_execution(execution_id, actor=request.auth.actor, through=REST, reason=said.reason, seen=seen)
     return _json(reads.execution(request.auth, execution_id))
 
 

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from queues.access import Action, needs, sight
 from queues.forms import ReasonForm, ResumeForm
@@ -18,7 +18,7 @@ from queues.ids import uuid7
 from queues.models import Change, Queue
 from queues.problems import Conflicting, Invalid, NotFound, Problem
 from queues.views.confirming import Confirmation, confirm
-from queues.views.replies import actor, done, is_htmx, refused
+from queues.views.replies import actor, done, gone_to, is_htmx
 from workflows import listing, schedules
 from workflows.forms import UNITS, ScheduleForm, initial, zones
 from workflows.models import Schedule
@@ -154,18 +154,24 @@ def runs(request: HttpRequest, id: UUID) -> HttpResponse:
     return done(request, f"{row.name} has started an execution.", "schedule", id)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @manages
 def deletion(request: HttpRequest, id: UUID) -> HttpResponse:
-    name, seen = get_schedule(id).name, request.POST.get("expected_version", "")
+    row = get_schedule(id)
+    if request.method != "POST":
+        return _deletion_page(request, row)
+    seen = request.POST.get("expected_version", "")
     try:
-        schedules.delete(id, _act(request), expected_version=int(seen) if seen.isdecimal() else None)
-    except (NotFound, Conflicting) as problem:
-        return refused(request, problem.detail, "schedule", id)
-    response = done(request, f"The schedule {name} is deleted. What it started goes on.", "schedules")
-    if is_htmx(request) and f"/schedules/{id}" in request.headers.get("HX-Current-URL", ""):
-        return HttpResponse(status=204, headers={"HX-Redirect": "/schedules"})
-    return response
+        expected = int(seen[:18]) if seen.isdecimal() else None
+        schedules.delete(id, _act(request, request.POST.get("reason", "")), expected_version=expected)
+    except Conflicting as problem:
+        return _deletion_page(request, get_schedule(id), problem.detail)
+    except NotFound as problem:
+        raise Http404(problem.detail) from None
+    said = f"The schedule {row.name} is deleted. What it started goes on."
+    if f"/schedules/{id}" in request.headers.get("HX-Current-URL", ""):
+        return gone_to(request, said, "schedules")
+    return done(request, said, "schedules")
 
 
 def get_schedule(id: UUID) -> Schedule:
@@ -238,6 +244,19 @@ def _run_page(request: HttpRequest, row: Schedule, problem: str = "") -> HttpRes
             "that execution."
         ),
         back=reverse("schedule", args=[row.id]), hidden={"execution": uuid7()},
+    )  # fmt: skip
+    return confirm(request, asked, problem=problem, status=409 if problem else 200)
+
+
+def _deletion_page(request: HttpRequest, row: Schedule, problem: str = "") -> HttpResponse:
+    consequence = (
+        "It never ticks again. What it started goes on. It cannot be undone: it would have to be made anew."
+    )
+    in_code = "It is declared in code: it is removed there."
+    asked = Confirmation(
+        title="Delete the schedule", subject=row.name, button="" if row.declared else "Delete", danger=True,
+        noted=True, consequence=in_code if row.declared else consequence,
+        back=reverse("schedule", args=[row.id]), hidden={"expected_version": row.version},
     )  # fmt: skip
     return confirm(request, asked, problem=problem, status=409 if problem else 200)
 
