@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from msgspec import Raw
 
-from ..limits import database_now
+from ..limits import clean, database_now
 from ..models import Change, Wait
 from .arrays import uuids
 from .errors import ChangedSince, ExecutionNotFound, NotPossible
@@ -235,7 +235,7 @@ def note(
     """In the trail, with the act."""
     Change.objects.create(
         queue_id=row.queue_id, at=database_now(), kind=kind, subject=str(row.id), before=before or row.status,
-        after=after, actor=actor[:200], through=through, reason=reason[:500],
+        after=after, actor=actor[:200], through=through, reason=clean(reason, 500),
     )  # fmt: skip
 
 

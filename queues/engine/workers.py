@@ -13,7 +13,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
-from ..limits import database_now
+from ..limits import clean, database_now
 from ..models import FINAL, Change, Execution, Worker
 from .arrays import uuids
 from .errors import ExecutionNotFound, NotPossible
@@ -40,13 +40,14 @@ def keep_worker(worker_id: UUID, *, reason: str = "", actor: str, through: Chang
 def _set_worker(
     worker_id: UUID, before: str, after: str, *, reason: str, actor: str, through: Change.Through
 ) -> str:
+    reason = clean(reason, 500)
     by, why = (actor, reason) if after == "draining" else ("", "")
     values: dict[str, Any] = {
         "worker": worker_id,
         "from": before,
         "to": after,
         "by": by[:150],
-        "reason": why[:500],
+        "reason": why,
     }
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement("drain_worker"), values)
@@ -57,7 +58,7 @@ def _set_worker(
             )
         Change.objects.create(
             queue=None, at=database_now(), kind=Change.Kind.WORKER, subject=row[0], before=before, after=after,
-            actor=actor[:200], reason=reason[:500], through=through,
+            actor=actor[:200], reason=reason, through=through,
         )  # fmt: skip
     return str(row[0])
 

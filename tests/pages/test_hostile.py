@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from queues import bulk_acts
-from queues.models import BulkAct, Grant, Status
+from queues.models import BulkAct, Change, Grant, Status
 from queues.names import pattern_regex
 from queues.search import line as lines
 from queues.search.export import COLUMNS, as_jsonl
@@ -36,6 +36,15 @@ def test_a_bulk_act_of_another_millennium_is_refused_and_the_others_go_on(jonas:
     assert not BulkAct.objects.exists()
     assert jonas.get("/bulk").status_code == 200
     assert not bulk_acts.work()
+
+
+def test_a_note_with_what_no_database_keeps_is_noted_without_it(jonas: Client) -> None:
+    execution = make_execution(make_queue())
+
+    for act in ("cancellation", "retry"):
+        assert jonas.post(f"/executions/{execution.id}/{act}", {"reason": "a\0b"}).status_code == 302
+
+    assert list(Change.objects.values_list("reason", flat=True)) == ["a b", "a b"]
 
 
 @pytest.mark.parametrize("claim", ["2026-02-30T10:00", "2026-13-45T00:00:00", "soon"])
