@@ -68,7 +68,6 @@ DIALOGS = {
     "/executions/{executions}": ("Run again…",),
     "/executions/{queued}": ("Priority…", "Cancel execution…"),
     "/executions?q=status:failed": ("Retry all…",),
-    "/bulk/{bulk}": ("Stop…",),
     "/workers": ("Drain…",),
     "/schedules": ("New schedule", "Pause"),
     "/schedules/{schedules}": ("Run now…", "Delete…"),
