@@ -862,7 +862,7 @@ async def test_a_thread_that_the_code_started_does_not_keep_the_command(
     execution = await server.add("slow", 60)
     process = await _started(tmp_path, IN_A_THREAD)
     process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 50) == 0
+    assert await asyncio.wait_for(process.wait(), 15) == 0
     assert execution["status"] == "queued"
 
 

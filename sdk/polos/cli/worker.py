@@ -28,6 +28,7 @@ logger = logging.getLogger("polos")
 FORMAT = "%(asctime)s %(levelname)s %(name)s [%(polos_execution)s %(polos_attempt)s] %(message)s"
 MAX_PROCESSES = 1_000
 LAST_SECONDS = 10.0  # for the program to end once the worker has left
+POOLS = ("asyncio_", "uvloop_")  # how the loops name the threads of `asyncio.to_thread`
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -79,7 +80,7 @@ async def main(options: argparse.Namespace) -> int:
 
 def _end_for_sure() -> None:
     """Python waits for the threads of `asyncio.to_thread`, for ever: what they do was handed back already."""
-    threads = [each for each in threading.enumerate() if each.name.startswith("asyncio_")]
+    threads = [each for each in threading.enumerate() if each.name.startswith(POOLS)]
 
     def end() -> None:
         time.sleep(LAST_SECONDS)
