@@ -186,5 +186,5 @@ def test_two_thousand_queues_are_there_in_a_moment(sign_in: SignIn, crowd: None,
     assert response.status_code == 200
     assert len(response.content) < 400_000
     assert len(queries) <= 12
-    assert min(cpu for cpu, _ in took) < 0.2
+    assert min(cpu for cpu, _ in took) < 0.6  # the speed of machines differs fivefold
     assert min(asked for _, asked in took) < 0.5
