@@ -11,7 +11,6 @@ import datetime as dt
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import Count, Sum
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -57,13 +56,9 @@ def _fleet(queue: Queue, workflow: str, now: dt.datetime) -> Fleet:
         state=Worker.State.ALIVE,
         lease_until__gt=now,
     )
-    found = serving.aggregate(n=Count("id"), slots=Sum("max_concurrent"))
-    ids = list(serving.values_list("id", flat=True)) if found["n"] else []
-    return Fleet(
-        found["n"],
-        found["slots"] or 0,
-        Execution.objects.filter(worker_id__in=ids, status__in=HELD).count() if ids else 0,
-    )
+    slots = dict(serving.values_list("id", "max_concurrent"))
+    taken = Execution.objects.filter(worker_id__in=slots, status__in=HELD).count()
+    return Fleet(len(slots), sum(slots.values()), taken)
 
 
 def _paused(queue: Queue, now: dt.datetime) -> SafeString:

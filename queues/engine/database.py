@@ -150,9 +150,9 @@ _FAILURES = (
 
 
 def _unavailable(error: Exception) -> EngineUnavailable:
+    if isinstance(error, _NO_CONNECTION):
+        return EngineUnavailable("The server has no free database connection right now.")
     match error:
-        case PoolTimeout() | TooManyRequests() | PoolClosed():
-            return EngineUnavailable("The server has no free database connection right now.")
         case errors.QueryCanceled():
             return EngineTimeout("The database took too long for a statement.")
         case errors.DiskFull():

@@ -97,7 +97,7 @@ class Context:
     @property
     def root_id(self) -> str:
         """The execution that began it all: its own id when it has no parent."""
-        return str(self._run.claim["root_id"] or self._run.id)
+        return self._run.root_id
 
     @property
     def parent_execution_id(self) -> str | None:

@@ -180,10 +180,10 @@ def read_execution(data: Mapping[str, Any]) -> Execution:
         attempt=data.get("attempt", 0),
         max_attempts=data.get("max_attempts", 1),
         priority=data.get("priority", 0),
-        enqueued_at=_time(data.get("enqueued_at")),
-        due_at=_time(data.get("due_at")),
-        claimed_at=_time(data.get("claimed_at")),
-        finished_at=_time(data.get("finished_at")),
+        enqueued_at=read_time(data.get("enqueued_at")),
+        due_at=read_time(data.get("due_at")),
+        claimed_at=read_time(data.get("claimed_at")),
+        finished_at=read_time(data.get("finished_at")),
         worker_id=data.get("worker_id"),
         slot=data.get("slot"),
         parent_id=data.get("parent_id"),
@@ -198,8 +198,8 @@ def _wait(data: Mapping[str, Any]) -> Wait:
     return Wait(
         key=data["key"],
         kind=data["kind"],
-        since=_time(data.get("since")),
-        until=_time(data.get("until")),
+        since=read_time(data.get("since")),
+        until=read_time(data.get("until")),
         topic=data.get("topic"),
         note=data.get("note"),
         executions=(data.get("executions") or {}).get("count", 0),
@@ -214,5 +214,5 @@ def _error(data: Mapping[str, Any] | None) -> ErrorInfo | None:
     )
 
 
-def _time(text: str | None) -> dt.datetime | None:
+def read_time(text: str | None) -> dt.datetime | None:
     return dt.datetime.fromisoformat(text) if text else None

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 from ._caller import Caller
 from ._errors import DefinitionError
+from ._execution import read_time
 from ._json import encode
 from ._listing import pages
 from ._names import check_limit, check_name
@@ -113,11 +114,11 @@ def read_queue(data: Mapping[str, Any]) -> QueueInfo:
         overridden=bool(override),
         override_reason=override.get("reason", ""),
         override_by=override.get("by", ""),
-        override_until=_read_time(override.get("until")),
+        override_until=read_time(override.get("until")),
         paused=bool(pause),
         paused_reason=pause.get("reason", ""),
         paused_by=pause.get("by", ""),
-        paused_until=_read_time(pause.get("until")),
+        paused_until=read_time(pause.get("until")),
         draining=bool(drain),
         draining_reason=drain.get("reason", ""),
         draining_by=drain.get("by", ""),
@@ -138,7 +139,3 @@ def _time(value: dt.datetime | None) -> str | None:
     if not isinstance(value, dt.datetime) or value.tzinfo is None:
         raise DefinitionError(f"until is a datetime with a time zone, not {value!r}")
     return value.isoformat()
-
-
-def _read_time(text: str | None) -> dt.datetime | None:
-    return dt.datetime.fromisoformat(text) if text else None

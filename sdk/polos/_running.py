@@ -73,6 +73,11 @@ class Run:
         self.waits = ""  # when it ends with them: JSON
 
     @property
+    def root_id(self) -> str:
+        """The execution that began it all: its own id when it has no parent."""
+        return str(self.claim["root_id"] or self.id)
+
+    @property
     def attempt(self) -> int:
         return int(self.claim["attempt"])
 

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from ._caller import Caller
 from ._errors import NotFound
+from ._execution import read_time
 from ._ids import new_id
 from ._invocation import id_of, unexpected
 from ._json import encode
@@ -157,7 +158,7 @@ def read_schedule(data: Mapping[str, Any]) -> Schedule:
     pause = data["paused"] or {}
     return Schedule(
         **{name: data[name] for name in names},
-        at=_time(data["at"]),
+        at=read_time(data["at"]),
         paused=bool(pause),
         paused_by=pause.get("by", ""),
         paused_reason=pause.get("reason", ""),
@@ -170,10 +171,6 @@ def read_schedule(data: Mapping[str, Any]) -> Schedule:
 def _tick(data: Mapping[str, Any]) -> Tick:
     names = ("outcome", "note", "by", "execution_id", "status")
     return Tick(at=dt.datetime.fromisoformat(data["at"]), **{name: data[name] for name in names})
-
-
-def _time(text: str | None) -> dt.datetime | None:
-    return dt.datetime.fromisoformat(text) if text else None
 
 
 def _said(called: str, options: Mapping[str, Any]) -> dict[str, Any]:

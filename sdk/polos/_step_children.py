@@ -75,8 +75,7 @@ class ChildHandle(ExecutionHandle[R]):
 
     @property
     def root_execution_id(self) -> str:
-        run = self._steps._run
-        return str(run.claim["root_id"] or run.id)
+        return self._steps._run.root_id
 
     def result(self, timeout: float | None = None) -> Coroutine[Any, Any, R]:
         """Waits for the end: ExecutionFailed, ExecutionCancelled, or ExecutionTimeout after `timeout` seconds.

@@ -6,9 +6,9 @@ import datetime as dt
 from collections.abc import Coroutine
 from functools import lru_cache
 from typing import Any, TypeVar, overload
-from urllib.parse import quote
 
 from ._batches import MAX_RESULT_BYTES, check_request
+from ._caller import path_of
 from ._errors import Conflict, NotSerializable, StepError, WaitTimeout
 from ._events import Event, event_body, read_event, typed_payload, workflow_topic
 from ._ids import child_id
@@ -124,9 +124,8 @@ class WaitSteps(StepBase):
         self, key: str, data: Any = None, event_type: str | None = None
     ) -> Coroutine[Any, Any, str]:
         """Publishes an event for those who follow this execution or its root with `events.stream_workflow`."""
-        root = str(self._run.claim["root_id"] or self._run.id)
-        work = self._publish_event(key, called_from(), workflow_topic(root), data, event_type)
-        return self._counted(work)
+        topic = workflow_topic(self._run.root_id)
+        return self._counted(self._publish_event(key, called_from(), topic, data, event_type))
 
     @overload
     def suspend(self, key: str, data: Any = None, timeout: Seconds | None = None) -> Coroutine[Any, Any, Any]: ...
@@ -320,7 +319,7 @@ class WaitSteps(StepBase):
             if self._replay.stored[key] != {"resumed": execution_id}:
                 raise self._another_kind(key, f"step.resume of {execution_id}")
             return
-        started, path = self._now(), f"/executions/{quote(execution_id, safe='')}/resume"
+        started, path = self._now(), path_of(execution_id, "/resume")
         try:
             what = f"The answer that step {key} gives"
             body = check_request(encode({"key": suspend_key, "data": data}, what), what, MAX_RESULT_BYTES)

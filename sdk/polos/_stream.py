@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ._caller import path_of
 from ._execution import Execution, read_execution
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ async def follow(client: PolosClient, execution_id: str) -> AsyncIterator[Update
     cursor, last = "", None
     while True:
         began = time.monotonic()
-        path = f"/executions/{quote(execution_id, safe='')}/stream?after={quote(cursor, safe='')}"
+        path = path_of(execution_id, f"/stream?after={quote(cursor, safe='')}")
         news = await client.long_poll(path)
         for update in _in_order(news):
             if isinstance(update, Execution):

@@ -7,7 +7,6 @@ from typing import Any
 
 from .._client import PolosClient
 from .ids import execution_id, for_each
-from .pages import SHORT_PATIENCE
 
 
 def add_to(commands: Any) -> argparse.ArgumentParser:
@@ -27,9 +26,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 
 
 async def main(options: argparse.Namespace) -> int:
-    async with PolosClient(options.api_url, patience=SHORT_PATIENCE) as client:
+    async def cancel(client: PolosClient, id: str) -> str:
+        return f"{id} is {(await client.cancel_execution(id, children=options.children)).status}"
 
-        async def cancel(id: str) -> str:
-            return f"{id} is {(await client.cancel_execution(id, children=options.children)).status}"
-
-        return await for_each(client, options.ids, cancel)
+    return await for_each(options, cancel)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import Any, get_args
 
 from .._client import PolosClient
-from .._listing import search_query
+from .._listing import Status, search_query
 from .ids import execution_id, whole_id
 from .pages import SHORT_PATIENCE, count, read_pages
 from .tables import Shorten, ago, screen_width, table
 
 HEAD = ("ID", "WORKFLOW", "QUEUE", "STATUS", "ATTEMPT", "ENQUEUED", "ERROR")
-STATUSES = ("scheduled", "queued", "running", "waiting", "cancelling", "completed", "failed", "cancelled")
 FILTERS = ("queue", "workflow", "status", "since", "before")
 SHORT: dict[int, Shorten] = {0: "id", 1: "middle", 2: "middle", 6: "end"}
 
@@ -31,7 +30,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--queue", metavar="NAME")
     parser.add_argument("--workflow", metavar="ID")
-    parser.add_argument("--status", choices=STATUSES)
+    parser.add_argument("--status", choices=get_args(Status))
     parser.add_argument("--since", metavar="TIME", help="enqueued since then: 2h, 7d, 10:30, 2026-01-31; in UTC")
     parser.add_argument("--before", metavar="TIME", help="enqueued before then")
     parser.add_argument("--parent", type=execution_id, metavar="ID", help="the children of this one")

@@ -6,10 +6,11 @@ import argparse
 import re
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from .._client import PolosClient
 from .._errors import Invalid, NotFound, RequestRefused
+from .pages import SHORT_PATIENCE
 from .tables import DOTS
 
 _SHORT = re.compile(r"[0-9a-f][0-9a-f-]{5,}|[0-9a-f-]*(?:…|\.\.\.)[0-9a-f]{6,12}")
@@ -41,13 +42,14 @@ async def whole_id(client: PolosClient, id: str) -> str:
     return found[0].id
 
 
-async def for_each(client: PolosClient, ids: Sequence[str], act: Callable[[str], Awaitable[str]]) -> int:
-    """Does it with every id and prints what came of it; 1 when one of them could not be done."""
+async def for_each(options: argparse.Namespace, act: Callable[[PolosClient, str], Awaitable[str]]) -> int:
+    """Does it with each of `options.ids` and prints what came of it; 1 when one of them could not be done."""
     status = 0
-    for id in ids:
-        try:
-            print(await act(await whole_id(client, id)), flush=True)
-        except RequestRefused as error:
-            print(f"{id}: {error.detail}", file=sys.stderr)
-            status = 1
+    async with PolosClient(options.api_url, patience=SHORT_PATIENCE) as client:
+        for id in options.ids:
+            try:
+                print(await act(client, await whole_id(client, id)), flush=True)
+            except RequestRefused as error:
+                print(f"{id}: {error.detail}", file=sys.stderr)
+                status = 1
     return status

@@ -7,8 +7,8 @@ import dataclasses
 import json
 import sys
 from typing import Any
-from urllib.parse import quote
 
+from .._caller import path_of
 from .._client import PolosClient
 from .._execution import Execution
 from .._stream import LogLine, read_line
@@ -40,7 +40,7 @@ async def main(options: argparse.Namespace) -> int:
 async def _show(client: PolosClient, options: argparse.Namespace) -> int:
     after, more, count = 0, True, 0
     while more:
-        path = f"/executions/{quote(options.id, safe='')}/logs?after={after}&level={options.level}"
+        path = path_of(options.id, f"/logs?after={after}&level={options.level}")
         page = await client.http.call("GET", path, lane="client", patience=SHORT_PATIENCE)
         if not after and page["first"] > 1:
             _tell(f"{page['first'] - 1:,} older lines are not kept")

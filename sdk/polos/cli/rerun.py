@@ -8,7 +8,6 @@ from typing import Any
 from .._client import PolosClient
 from .._queue import NOT_GIVEN
 from .ids import execution_id, for_each
-from .pages import SHORT_PATIENCE
 from .payloads import payload
 
 
@@ -28,9 +27,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 
 
 async def main(options: argparse.Namespace) -> int:
-    async with PolosClient(options.api_url, patience=SHORT_PATIENCE) as client:
+    async def rerun(client: PolosClient, id: str) -> str:
+        return (await client.rerun_execution(id, payload=options.payload)).id
 
-        async def rerun(id: str) -> str:
-            return (await client.rerun_execution(id, payload=options.payload)).id
-
-        return await for_each(client, options.ids, rerun)
+    return await for_each(options, rerun)

@@ -7,7 +7,6 @@ from typing import Any
 
 from .._client import PolosClient
 from .ids import execution_id, for_each
-from .pages import SHORT_PATIENCE
 
 
 def add_to(commands: Any) -> argparse.ArgumentParser:
@@ -22,9 +21,7 @@ def add_to(commands: Any) -> argparse.ArgumentParser:
 
 
 async def main(options: argparse.Namespace) -> int:
-    async with PolosClient(options.api_url, patience=SHORT_PATIENCE) as client:
+    async def retry(client: PolosClient, id: str) -> str:
+        return f"{id} is {(await client.retry_execution(id)).status}"
 
-        async def retry(id: str) -> str:
-            return f"{id} is {(await client.retry_execution(id)).status}"
-
-        return await for_each(client, options.ids, retry)
+    return await for_each(options, retry)
