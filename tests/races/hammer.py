@@ -41,7 +41,7 @@ def main(dsn: str, seed: int, seconds: float, mode: str) -> None:
 
 async def _run(dsn: str, seed: int, seconds: float, ends: tuple[Outcome, ...]) -> int:
     """Returns how many stale results were refused here."""
-    async with engine_on(dsn, duties=True, lease=LEASE, sweep=0.3, max_losses=1_000) as engine:
+    async with engine_on(dsn, duties=True, look=0.2, lease=LEASE, sweep=0.3, max_losses=1_000) as engine:
         until = asyncio.get_running_loop().time() + seconds
         await asyncio.gather(*(_work(engine, f"{seed}.{n}", until, ends) for n in range(3)))
         return engine.stats.stale_refused

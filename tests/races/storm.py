@@ -73,7 +73,9 @@ async def _run(dsn: str, seconds: float, accepted: str) -> None:
     until = time.monotonic() + seconds
     people = threading.Thread(target=_people, args=(until,), daemon=True)
     people.start()
-    async with engine_on(dsn, duties=True, lease=LEASE, sweep=0.3, max_losses=1_000, retention_days=1) as engine:
+    async with engine_on(
+        dsn, duties=True, look=0.2, lease=LEASE, sweep=0.3, max_losses=1_000, retention_days=1
+    ) as engine:
         with open(accepted, "a", buffering=1) as book:  # noqa: ASYNC230
             workers = (_work(engine, until) for _ in range(WORKERS))
             callers = (_call(engine, until, book.write) for _ in range(3))
