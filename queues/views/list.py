@@ -37,6 +37,11 @@ class Row:
     may_pause: bool = False
     may_limit: bool = False
 
+    @property
+    def id(self) -> str:
+        """Of the queue, as text: a template takes a while to format a number, and a row has a dozen of them."""
+        return str(self.gauge.id) if self.gauge else ""
+
 
 @require_safe
 @needs(Action.SEE)
