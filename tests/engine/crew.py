@@ -28,13 +28,15 @@ from queues.requests import (
 )
 
 NO_LIMIT = "no limit declared"
+NO_POLL = 60.0
 Outcome = Literal["completed", "failed", "cancelled", "released", "waiting"]
 T = TypeVar("T")
 
 
 @asynccontextmanager
 async def engine_on(dsn: str, **config: Any) -> AsyncIterator[Engine]:
-    engine = Engine(Config(conninfo=dsn, **{"duties": False, "look": 0.2, **config}))
+    """Without duties and without the poll, unless a test asks for them: whoever is woken was told."""
+    engine = Engine(Config(conninfo=dsn, **{"duties": False, "look": NO_POLL, **config}))
     await engine.start()
     try:
         yield engine

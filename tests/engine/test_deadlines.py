@@ -19,6 +19,7 @@ from queues.engine.statements import statement
 from queues.ids import uuid7
 from queues.models import Change
 from queues.requests import Heartbeat, NewWait, Parent
+from tests.pace import soon
 
 from .crew import Crew, engine_on, enqueue, ids, in_django, lose, query, status_of
 
@@ -61,7 +62,7 @@ async def test_whoever_waits_for_it_learns_it_at_once(engine: Engine, dsn: str) 
     await asyncio.sleep(0)
     passed(dsn)
     await engine.duties.deadlines()
-    await asyncio.wait_for(waiting, 0.2)
+    await soon(waiting, 0.2)
 
 
 async def test_the_first_start_keeps_the_deadline_of_the_queue(engine: Engine, dsn: str) -> None:
@@ -174,7 +175,7 @@ async def test_a_worker_that_waits_for_work_is_asked_at_once_through_any_server(
         await asyncio.sleep(0.1)
         passed(dsn)
         await there.duties.deadlines()
-        assert (await asyncio.wait_for(waiting, 4)).cancel == [id]
+        assert (await soon(waiting)).cancel == [id]
 
 
 async def test_a_cancelled_one_that_is_still_stopping_ends_cancelled(engine: Engine, dsn: str) -> None:

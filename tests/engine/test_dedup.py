@@ -16,6 +16,7 @@ from queues.engine.operate import retry_execution
 from queues.ids import uuid7
 from queues.models import Change
 from queues.requests import Accepted, Deduplication, NewExecution, NewWait, Parent
+from tests.pace import soon
 
 from .crew import Crew, engine_on, enqueue, ids, in_django, lose, query, status_of
 
@@ -229,7 +230,7 @@ async def test_a_follower_starts_soon_without_anybody_looking(dsn: str) -> None:
         await crew.take()
         second = await one(engine, "cancel_old", 2)
         await crew.end([first.id], "cancelled")
-        assert ids(await asyncio.wait_for(crew.take(wait=5), 4)) == [second.id]
+        assert ids(await soon(crew.take(wait=5))) == [second.id]
 
 
 # -- debounce --------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import psycopg
@@ -14,7 +13,7 @@ from queues.engine.flight import Flight, Row
 from queues.engine.statements import statement
 from queues.requests import Accepted, Exchange, Exchanged, NewExecution
 
-from .crew import Crew, engine_on, enqueue, query
+from .crew import Crew, enqueue, query
 
 
 def new(id: UUID | None = None) -> NewExecution:
@@ -25,13 +24,6 @@ async def waiting(crew: Crew, capacity: int = 10) -> asyncio.Task[Exchanged]:
     poll = asyncio.create_task(crew.engine.exchange(crew.id, Exchange(seq=1, capacity=capacity, wait=5)))
     await asyncio.sleep(0.1)
     return poll
-
-
-@pytest.fixture
-async def engine(dsn: str) -> AsyncIterator[Engine]:
-    """It does not look by itself, so that flights are those of a test."""
-    async with engine_on(dsn, look=60) as engine:
-        yield engine
 
 
 @pytest.fixture

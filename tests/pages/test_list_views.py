@@ -17,6 +17,7 @@ from queues import gauges
 from queues.listing import PAGE_SIZE, Group, View, prefix_of
 from queues.models import Execution, Favourite, Queue
 from tests.live.conftest import gauge
+from tests.pace import slowness
 
 from .conftest import SignIn, make_execution, make_queue, make_worker, running
 
@@ -176,8 +177,9 @@ def test_two_thousand_queues_are_there_in_a_moment(sign_in: SignIn, crowd: None,
     assert Execution.objects.filter(status="queued").count() == 100_000
     client = sign_in("ana")
     client.get(address)  # templates are compiled once in the life of a server
-    took = []
+    took, slow = [], []
     for _ in range(3):
+        slow.append(slowness(time.process_time))
         started = time.process_time()  # how long it takes depends on who else is at work
         with CaptureQueriesContext(connection) as queries:
             response: Any = client.get(address)
@@ -186,5 +188,5 @@ def test_two_thousand_queues_are_there_in_a_moment(sign_in: SignIn, crowd: None,
     assert response.status_code == 200
     assert len(response.content) < 400_000
     assert len(queries) <= 12
-    assert min(cpu for cpu, _ in took) < 0.6  # the speed of machines differs fivefold
-    assert min(asked for _, asked in took) < 0.5
+    assert min(cpu for cpu, _ in took) < 0.15 * max(slow)
+    assert min(cpu + asked for cpu, asked in took) < 0.3 * max(slow)  # what is promised
