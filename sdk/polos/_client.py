@@ -167,7 +167,7 @@ class PolosClient(ScheduleCalls, QueueCalls):
         reply = await self._call("POST", "/executions", execution_body(item, id, parent))
         (handle,) = self._handles(reply, [reply["id"]], [shape_of(item.workflow)])
         if handle.id != id:
-            handle.notes += there_already(item)
+            handle.notes.extend(there_already(item))
         return handle
 
     # -- executions that are there already ----------------------------------------------------------
@@ -339,20 +339,12 @@ class PolosClient(ScheduleCalls, QueueCalls):
         self, accepted: dict[str, Any], ids: Iterable[str], shapes: Iterable[Shape]
     ) -> list[ExecutionHandle[Any]]:
         """Handles to the executions of which the server says this."""
-        notes: list[str] = accepted.get("notes") or []
+        notes = tuple(accepted.get("notes") or ())
         for note in notes:
             self._tell(note)
         workflow_id, queue, created = accepted["workflow_id"], accepted["queue"], accepted["created"]
         return [
-            ExecutionHandle(
-                id=id,
-                workflow_id=workflow_id,
-                queue=queue,
-                created=created,
-                notes=[*notes],
-                client=self,
-                shape=shape,
-            )
+            ExecutionHandle(id, workflow_id, queue, created, notes, self, shape)
             for id, shape in zip(ids, shapes, strict=False)  # the ids first: they say how many
         ]
 
@@ -362,7 +354,7 @@ class PolosClient(ScheduleCalls, QueueCalls):
             workflow_id=known.workflow_id,
             queue=known.queue,
             created=created,
-            notes=[],
+            notes=(),
             client=self,
             shape=shape,
         )
@@ -383,7 +375,7 @@ def _note_keys(
 ) -> None:
     for item, id, handle in zip(items, ids, handles, strict=True):
         if handle.id != id and isinstance(item, Invocation):
-            handle.notes += there_already(item)
+            handle.notes.extend(there_already(item))
 
 
 def _parts(bodies: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 45.0  # servers close after 60: a connection is not used when it may be closing
 MAX_HEAD_BYTES = 64 * 1024
+READ_BYTES = 256 * 1024
 _NO_BODY = (204, 304)
 
 
@@ -123,8 +124,11 @@ class Wire:
         return self._tls
 
 
-class _Connection(asyncio.Protocol):
-    """One connection, and the answer that is arriving on it."""
+class _Connection(asyncio.BufferedProtocol):
+    """One connection, and the answer that is arriving on it.
+
+    It is read into a buffer that stays: a fresh one of 256 KiB for each piece costs 0.1 ms of page faults.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -158,8 +162,12 @@ class _Connection(asyncio.Protocol):
 
         self._transport = transport
         self._parser = HttpResponseParser(self)
+        self._buffer = memoryview(bytearray(READ_BYTES))  # takes memory only as far as it has been used
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, count: int) -> None:
         from httptools import HttpParserError, HttpParserUpgrade
 
         if self._future is None or self._future.done():  # nobody asked: what comes next could not be trusted
@@ -167,10 +175,10 @@ class _Connection(asyncio.Protocol):
             return
         self._touched = True
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._buffer[:count])
         except (HttpParserError, HttpParserUpgrade) as error:
             self._fail(Broken(f"the answer is not HTTP: {error}"))
-        self._received += len(data)
+        self._received += count
         if self._received > self._bound:
             self._fail(Broken("the answer has a head without end"))
 
