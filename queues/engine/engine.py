@@ -22,7 +22,7 @@ from .board import Board, Member
 from .database import Connection, Database, Row
 from .dedup import Settled
 from .duties import Duties
-from .enqueue import Conflict, Enqueuer
+from .enqueue import AllNew, Answers, Enqueuer
 from .errors import EngineTimeout, EngineUnavailable, WorkerGone
 from .exchange import Desk, Ended
 from .leases import Leases
@@ -153,10 +153,14 @@ class Engine:
 
     # -- verbs -------------------------------------------------------------------------------------
 
-    async def enqueue(self, items: Sequence[NewExecution], *, actor: str = "") -> list[Accepted | Conflict]:
-        """Accepts executions; answers come after the commit, in order. `queue_name` is filled in by the caller."""
-        answers = await self.enqueuer.enqueue(items, actor=actor)
-        self.stats.enqueued += len([each for each in answers if type(each) is Accepted and each.created])
+    async def enqueue(self, items: Sequence[NewExecution], *, actor: str = "", alike: bool = False) -> Answers:
+        """Accepts executions; answers come after the commit, in order. `queue_name` is filled in by the caller,
+        who may also have seen that they are alike: in all but id and payload."""
+        answers = await self.enqueuer.enqueue(items, actor=actor, alike=alike)
+        created: Answers = answers
+        if not isinstance(answers, AllNew):
+            created = [each for each in answers if type(each) is Accepted and each.created]
+        self.stats.enqueued += len(created)
         return answers
 
     async def register(self, request: Register, *, key_name: str = "") -> Registered:

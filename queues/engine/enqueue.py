@@ -14,14 +14,15 @@ import dataclasses
 import datetime as dt
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from operator import attrgetter
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 from psycopg.errors import UniqueViolation
 
 from .. import words
@@ -96,14 +97,34 @@ class _Batch(NamedTuple):
     requests: Sequence[NewExecution]
     ids: list[UUID]
     kinds: list[_Kind]
+    is_plain: bool  # nothing in it has particulars
 
     def cut(self, start: int, end: int) -> _Batch:
-        return _Batch(self.requests[start:end], self.ids[start:end], self.kinds[start:end])
+        return _Batch(self.requests[start:end], self.ids[start:end], self.kinds[start:end], self.is_plain)
 
     def pick(self, which: Collection[int]) -> _Batch:
-        return _Batch(*([column[n] for n in which] for column in self))  # type: ignore[arg-type]
+        requests, ids, kinds, is_plain = self
+        return _Batch([requests[n] for n in which], [ids[n] for n in which], [kinds[n] for n in which], is_plain)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class AllNew(Sequence[Accepted]):
+    """The answers to a batch of which all were added, and of all but the id the same is said."""
+
+    ids: list[UUID]
+    first: Accepted
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Accepted]:
+        return (replace(self.first, id=id) for id in self.ids)
+
+    def __getitem__(self, which: Any) -> Any:
+        return list(self)[which]
+
+
+Answers = Sequence[Accepted | Conflict]
 _Timeout = float | UnsetType | None
 _Asked = tuple[
     str | None, str, int | UnsetType | None, int | None, int | None, _Timeout, _Timeout, Deduplication | None
@@ -112,7 +133,7 @@ _asked: Callable[[NewExecution], _Asked] = attrgetter(
     "queue_name", "workflow_id", "queue_concurrency_limit", "priority", "max_attempts", "queue_timeout",
     "execution_timeout", "deduplication",
 )  # fmt: skip
-_Add = Callable[[_Batch], Awaitable[list[Accepted | Conflict]]]
+_Add = Callable[[_Batch], Awaitable[Answers]]
 _particulars: Callable[[NewExecution], tuple[object, ...]] = attrgetter(
     "idempotency_key", "parent", "run_at", "delay"
 )
@@ -131,7 +152,7 @@ def insertions(items: Sequence[Placed]) -> list[tuple[str, dict[str, str]]]:
     what they note about it. Ids that are there already are left alone. `tell` wakes the workers."""
     requests = [item.request for item in items]
     ids = [request.id or uuid7() for request in requests]
-    batch = _Batch(requests, ids, [_placed(item) for item in items])
+    batch = _Batch(requests, ids, [_placed(item) for item in items], is_plain=False)
     statements = [("enqueue", _values(batch))]
     if any(kind.timeouts for kind in batch.kinds):
         timed = {kind.queue.id for kind in batch.kinds if kind.is_timed}
@@ -187,18 +208,25 @@ class Enqueuer:
         self._timed: set[int] = set()  # queues that are marked as such
         self.names: dict[int, str] = {}
         self.draining: frozenset[int] = frozenset()  # ids of queues; as a rule empty, then it costs nothing
-        self._inserts: Combiner[_Batch, list[Accepted | Conflict]] = Combiner(
+        self._inserts: Combiner[_Batch, Answers] = Combiner(
             self._insert, max_batch=2_000, weight=lambda batch: len(batch.ids)
         )
 
-    async def enqueue(self, requests: Sequence[NewExecution], *, actor: str) -> list[Accepted | Conflict]:
-        """One answer per request, in their order."""
-        asked = list(map(_asked, requests))
+    async def enqueue(self, requests: Sequence[NewExecution], *, actor: str, alike: bool) -> Answers:
+        """One answer per request, in their order. Of those that are alike in all but id and payload, only the
+        first is looked at: 0.4 µs less for each."""
+        looked_at = requests[:1] if alike else requests
+        asked = list(map(_asked, looked_at))
         different = dict.fromkeys(asked)
         created = await self._ensure_queues(different)
         kinds = {each: self._kind(each, created) for each in different}
         await self._mark_timed(kinds.values())
-        batch = _Batch(requests, [r.id or uuid7() for r in requests], list(map(kinds.__getitem__, asked)))
+        batch = _Batch(
+            requests,
+            [r.id or uuid7() for r in requests],
+            list(map(kinds.__getitem__, asked)) * (len(requests) if alike else 1),
+            is_plain=set(map(_particulars, looked_at)) == _NO_PARTICULARS,
+        )
         add = self._enqueue_all
         if any(each[-1] is not None for each in different):
             add = partial(self._enqueue_some_keyed, actor=actor)
@@ -206,11 +234,11 @@ class Enqueuer:
             return await self._enqueue_some(batch, add)
         return await add(batch)
 
-    async def _enqueue_some(self, batch: _Batch, add: _Add) -> list[Accepted | Conflict]:
+    async def _enqueue_some(self, batch: _Batch, add: _Add) -> Answers:
         """A queue that drains takes children of what runs, and tells what it took before; the rest is refused."""
         stays = [
             n
-            for n, (request, _, kind) in enumerate(zip(*batch, strict=True))
+            for n, (request, kind) in enumerate(zip(batch.requests, batch.kinds, strict=True))
             if kind.queue.id in self.draining and request.parent is None
         ]
         goes = sorted(set(range(len(batch.ids))).difference(stays))
@@ -221,11 +249,10 @@ class Enqueuer:
             answers[n] = _refused(batch.ids[n], batch.kinds[n].queue.name) if known is None else known
         return [answers[n] for n in range(len(batch.ids))]
 
-    async def _enqueue_all(self, batch: _Batch) -> list[Accepted | Conflict]:
-        answers: list[Accepted | Conflict] = []
-        for start in range(0, len(batch.ids), 1_000):
-            answers += await self._inserts.submit(batch.cut(start, start + 1_000))
-        return answers
+    async def _enqueue_all(self, batch: _Batch) -> Answers:
+        starts = range(0, len(batch.ids), 1_000)
+        answers = [await self._inserts.submit(batch.cut(start, start + 1_000)) for start in starts]
+        return answers[0] if len(answers) == 1 else list(chain.from_iterable(answers))
 
     def _kind(self, asked: _Asked, created: set[str]) -> _Kind:
         queue_name, workflow, limit, priority, max_attempts, queue_timeout, execution_timeout, _ = asked
@@ -309,32 +336,26 @@ class Enqueuer:
 
     # -- the insert --------------------------------------------------------------------------------
 
-    async def _insert(self, batches: list[_Batch]) -> list[list[Accepted | Conflict]]:
+    async def _insert(self, batches: list[_Batch]) -> list[Answers]:
         batch = batches[0] if len(batches) == 1 else _joined(batches)
         kinds = set(batch.kinds)
         pairs = {(kind.queue.id, kind.workflow) for kind in kinds}
         timed = any(kind.timeouts for kind in kinds)
         awaited = len(batch.ids) <= MOST_HANDED_OVER and self._desk.awaits(pairs)
-        answers: Sequence[Accepted | Conflict]
-        if not awaited and not timed and (enqueued_at := await self._insert_new(batch)):
+        if batch.is_plain and not awaited and not timed and (enqueued_at := await self._insert_new(batch)):
             self._on_enqueued(pairs, False)
-            queued = Status.QUEUED.value  # an enum's value costs a call
-            answers = [
-                _accepted(id, kind, queued, enqueued_at) for id, kind in zip(batch.ids, batch.kinds, strict=True)
-            ]
-        else:
-            rows, claimed = await self._store(_first_of_each(batch), pairs, awaited=awaited, timed=timed)
-            self._on_enqueued(pairs, claimed)
-            answers = await self._answers(batch, rows)
-        flat = iter(answers)
+            return [_all_new(each, enqueued_at) for each in batches]
+        rows, claimed = await self._store(_first_of_each(batch), pairs, awaited=awaited, timed=timed)
+        self._on_enqueued(pairs, claimed)
+        flat = iter(await self._answers(batch, rows))
         return [list(islice(flat, len(each.ids))) for each in batches]
 
     async def _insert_new(self, batch: _Batch) -> dt.datetime | None:
-        """When all were enqueued; None when none was, because `enqueue` has to look at each."""
-        ids = [id.hex for id in batch.ids]
-        if set(map(_particulars, batch.requests)) != _NO_PARTICULARS or len(set(ids)) < len(ids):
-            return None
-        values = _shared_values(batch) | {"ids": f"{{{','.join(ids)}}}"}
+        """When all were enqueued; None when none was, because `enqueue` has to look at each: one is there already,
+        or twice in the batch."""
+        kinds = set(batch.kinds)
+        shared = batch if len(kinds) > 1 else batch._replace(kinds=list(kinds))
+        values = _shared_values(shared) | {"ids": uuids(batch.ids)}
 
         async def at_once() -> dt.datetime | None:
             flight = Flight()
@@ -479,7 +500,12 @@ async def _find_known(conn: Connection, batch: _Batch) -> dict[int, Row]:
 
 
 def _joined(batches: Sequence[_Batch]) -> _Batch:
-    return _Batch(*(list(chain.from_iterable(columns)) for columns in zip(*batches, strict=True)))
+    return _Batch(
+        list(chain.from_iterable(batch.requests for batch in batches)),
+        list(chain.from_iterable(batch.ids for batch in batches)),
+        list(chain.from_iterable(batch.kinds for batch in batches)),
+        is_plain=all(batch.is_plain for batch in batches),
+    )
 
 
 def _first_of_each(batch: _Batch) -> _Batch:
@@ -547,6 +573,13 @@ def _accepted(id: UUID, kind: _Kind, status: str, enqueued_at: dt.datetime) -> A
         id=id, workflow_id=kind.workflow, queue=kind.queue.name, status=status, created=True,
         enqueued_at=enqueued_at, notes=kind.notes,
     )  # fmt: skip
+
+
+def _all_new(batch: _Batch, enqueued_at: dt.datetime) -> Answers:
+    queued = Status.QUEUED.value  # an enum's value costs a call
+    if len(batch.ids) > 1 and len(set(batch.kinds)) == 1:
+        return AllNew(batch.ids, _accepted(batch.ids[0], batch.kinds[0], queued, enqueued_at))
+    return [_accepted(id, kind, queued, enqueued_at) for id, kind in zip(batch.ids, batch.kinds, strict=True)]
 
 
 def _orphaned(id: UUID) -> Conflict:

@@ -1,6 +1,7 @@
 -- Inserts executions without keys, parents and times of which none is there yet: two thirds of the price of `enqueue`,
 -- because a row that may be there already is inserted in two steps. One that is there fails all of it.
 -- The place keeps the order of arrival inside a batch: one microsecond apart.
+-- Of queues, workflows, priorities and max_attempts one is for all: a twentieth cheaper than the same a thousand times.
 -- Locks: none that wait, but for rows of equal id; those are inserted in sorted order, see `enqueue`.
 with added as (
     insert into queues_execution (
@@ -10,10 +11,17 @@ with added as (
     select
         g.id, g.queue_id, g.workflow, 'queued', now() + make_interval(secs => g.n * 1e-6::float8 - g.priority),
         g.priority, now(), g.payload, 0, g.max_attempts, 0, '', ''
-    from unnest(
-        %(ids)s::uuid[], %(queues)s::bigint[], %(workflows)s::text[], %(priorities)s::int[], %(payloads)s::json[],
-        %(max_attempts)s::int[]
-    ) with ordinality as g (id, queue_id, workflow, priority, payload, max_attempts, n)
+    from (
+        select
+            u.id, u.payload, u.n, coalesce(u.queue_id, (%(queues)s::bigint[])[1]) as queue_id,
+            coalesce(u.workflow, (%(workflows)s::text[])[1]) as workflow,
+            coalesce(u.priority, (%(priorities)s::int[])[1]) as priority,
+            coalesce(u.max_attempts, (%(max_attempts)s::int[])[1]) as max_attempts
+        from unnest(
+            %(ids)s::uuid[], %(queues)s::bigint[], %(workflows)s::text[], %(priorities)s::int[],
+            %(payloads)s::json[], %(max_attempts)s::int[]
+        ) with ordinality as u (id, queue_id, workflow, priority, payload, max_attempts, n)
+    ) as g
     order by g.id
 )
 select now() as enqueued_at

@@ -45,6 +45,27 @@ async def test_a_batch_is_accepted_in_order(both: Client) -> None:
     assert [item["payload"] for item in page.json["executions"]] == list(range(50))[::-1]
 
 
+async def test_a_batch_of_equals_is_answered_like_any_other(both: Client) -> None:
+    await both.post("/api/v1/executions", {"workflow_id": "w", "queue_concurrency_limit": 3})
+    limited = {"workflow_id": "w", "queue_concurrency_limit": 4}
+    ids = [str(uuid4()) for _ in range(9)]
+    equal = await both.post("/api/v1/executions/batch", {"executions": [limited | {"id": id} for id in ids[:5]]})
+    mixed = [{"workflow_id": "w2", "id": ids[5]}, *(limited | {"id": id} for id in ids[6:])]
+    other = await both.post("/api/v1/executions/batch", {"executions": mixed})
+    one, *_ = other.json["executions"][1:]
+    assert "keeps its own limit" in one["notes"][0] and one["created"]
+    moment = equal.json["executions"][0]["enqueued_at"]
+    assert equal.json["executions"] == [one | {"id": id, "enqueued_at": moment} for id in ids[:5]]
+    assert equal.headers["content-type"] == other.headers["content-type"]
+
+
+async def test_an_id_twice_in_a_batch_of_equals_is_one_execution(both: Client) -> None:
+    first, second = ({"workflow_id": "w", "id": str(uuid4())} for _ in range(2))
+    answer = await both.post("/api/v1/executions/batch", {"executions": [first, second, first]})
+    assert [item["id"] for item in answer.json["executions"]] == [first["id"], second["id"], first["id"]]
+    assert [item["created"] for item in answer.json["executions"]] == [True, True, False]
+
+
 async def test_one_bad_item_stores_nothing_of_its_batch(both: Client) -> None:
     items: list[dict[str, Any]] = [{"workflow_id": "w"}, {"workflow_id": "w", "queue_name": "a b"}]
     answer = await both.post("/api/v1/executions/batch", {"executions": items})
@@ -220,6 +241,16 @@ async def test_the_tries_of_a_workflow_count_where_a_request_names_none(client: 
     made = await client.post("/api/v1/executions", {"workflow_id": "invoice", "queue_name": "elsewhere"})
     shown = await client.get(f"/api/v1/executions/{made.json['id']}")
     assert shown.json["max_attempts"] == 7
+
+
+async def test_what_a_workflow_says_counts_for_all_of_a_batch_of_equals(client: Client) -> None:
+    workflows = [{"id": "invoice", "queue": "billing", "max_attempts": 7, "priority": 5}]
+    await client.post("/api/v1/workers", {"id": str(uuid4()), "name": "w", "workflows": workflows})
+    batch = {"executions": [{"workflow_id": "invoice", "payload": n} for n in range(5)]}
+    made = await client.post("/api/v1/executions/batch", batch)
+    shown = [(await client.get(f"/api/v1/executions/{each['id']}")).json for each in made.json["executions"]]
+    assert {(each["queue"], each["max_attempts"], each["priority"]) for each in shown} == {("billing", 7, 5)}
+    assert [each["payload"] for each in shown] == list(range(5))
 
 
 async def test_the_options_of_a_workflow_count_where_a_request_says_nothing(client: Client, dsn: str) -> None:

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, UnsetType
 
 from queues.names import name_problem
 from queues.problems import Invalid, Problem, TooLarge
@@ -139,12 +139,16 @@ def all_acceptable(items: Sequence[NewExecution], different: Iterable[Around]) -
     return all_fine([item.payload for item in items], MAX_PAYLOAD_BYTES)
 
 
+_Timeout = float | UnsetType | None
 Around = tuple[
-    str, str | None, dt.datetime | None, float | None, Deduplication | None, int | None, Parent | None
+    str, str | None, dt.datetime | None, float | None, Deduplication | None, int | None, Parent | None,
+    int | UnsetType | None, str | None, int | None, _Timeout, _Timeout,
 ]  # fmt: skip
+# All but id and payload.
 around: Callable[[NewExecution], Around] = attrgetter(
-    "workflow_id", "queue_name", "run_at", "delay", "deduplication", "max_attempts", "parent"
-)
+    "workflow_id", "queue_name", "run_at", "delay", "deduplication", "max_attempts", "parent",
+    "queue_concurrency_limit", "idempotency_key", "priority", "queue_timeout", "execution_timeout",
+)  # fmt: skip
 
 
 def _problem_around(

@@ -6,7 +6,7 @@ Each takes who is calling and the request's bytes, and returns status and bytes.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from msgspec import UNSET, Raw
 from msgspec.structs import force_setattr
 
 from queues.engine import Engine, get_engine
-from queues.engine.enqueue import Conflict, Draining
+from queues.engine.enqueue import AllNew, Conflict, Draining
 from queues.engine.statements import statement
 from queues.engine.waits import Resumed, load_waits
 from queues.keys import Principal
@@ -44,6 +44,7 @@ from workflows.declaring import declare_schedules, declare_triggers
 
 from .checks import (
     MAX_BIGINT,
+    Around,
     all_acceptable,
     around,
     decoded,
@@ -90,17 +91,28 @@ async def enqueue_batch(principal: Principal, body: bytes) -> Reply:
     items = decoded(_new_executions, body).executions
     _check_cancels(principal, body, items)
     engine = get_engine()
-    if not await _accept_all(engine, principal, items):
+    asked = list(map(around, items))
+    different = set(asked)
+    if not await _accept_all(engine, principal, items, asked, different):
         for index, item in enumerate(items):
             try:
                 await _accept(engine, principal, item)
             except Problem as problem:
                 raise _of_item(problem, index) from None
-    outcomes = await engine.enqueue(items, actor=principal.actor)
+    outcomes = await engine.enqueue(items, actor=principal.actor, alike=len(different) == 1)
+    if isinstance(outcomes, AllNew):
+        return 200, _encode_all_new(outcomes)
     accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
     if len(accepted) < len(outcomes):
         raise _conflicts(outcomes)
     return 200, _encode(AcceptedBatch(executions=accepted))
+
+
+def _encode_all_new(batch: AllNew) -> bytes:
+    """As `AcceptedBatch`. What is said of all is encoded once, the ids go in between: 0.12 µs each, not 0.3."""
+    opening, ids = b'{"id":"', _encode(batch.ids)[2:-2]
+    rest = _encode(batch.first)[len(opening) + 36 :]
+    return b'{"executions":[' + opening + ids.replace(b'","', rest + b"," + opening) + rest + b"]}"
 
 
 async def _accept(engine: Engine, principal: Principal, item: NewExecution) -> None:
@@ -112,17 +124,21 @@ async def _accept(engine: Engine, principal: Principal, item: NewExecution) -> N
     registry.fill_in(item, home)
 
 
-async def _accept_all(engine: Engine, principal: Principal, items: Sequence[NewExecution]) -> bool:
+async def _accept_all(
+    engine: Engine,
+    principal: Principal,
+    items: Sequence[NewExecution],
+    asked: Sequence[Around],
+    different: Collection[Around],
+) -> bool:
     """The same for a batch, in which most is common to many items and looked at once: 0.5 µs each and not 3.
     Whether all are accepted; if not, `_accept` tells which one is not."""
-    asked = list(map(around, items))
-    different = set(asked)
     if not all_acceptable(items, different):
         return False
     settled, options = {}, {}
     try:
         for each in different:
-            workflow_id, queue_name, _, _, _, max_attempts, parent = each
+            workflow_id, queue_name, _, _, _, max_attempts, parent, *_ = each
             home = await registry.resolve(engine, workflow_id)
             settled[each] = queue, _ = queue_name or home.queue, max_attempts or home.max_attempts or 1
             _check_enqueue(principal, queue, parent)
@@ -130,12 +146,13 @@ async def _accept_all(engine: Engine, principal: Principal, items: Sequence[NewE
                 options[workflow_id] = home
     except Problem:
         return False
-    for item, each in zip(items, asked, strict=True):
+    looked_at = items[:1] if len(different) == 1 else items  # by the engine
+    for item, each in zip(looked_at, asked, strict=False):
         queue, tries = settled[each]
         force_setattr(item, "queue_name", queue)
         force_setattr(item, "max_attempts", tries)
     if options:
-        for item in items:
+        for item in looked_at:
             if item.workflow_id in options:
                 registry.fill_in_options(item, options[item.workflow_id])
     return True
@@ -166,7 +183,7 @@ def _conflict(outcome: Conflict) -> Conflicting:
     return Conflicting(outcome.detail, id=outcome.id)
 
 
-def _conflicts(outcomes: list[Any]) -> Conflicting:
+def _conflicts(outcomes: Sequence[Any]) -> Conflicting:
     found = [(index, outcome) for index, outcome in enumerate(outcomes) if not isinstance(outcome, Accepted)]
     index, first = found[0]
     all_refused = all(isinstance(outcome, Draining) for _, outcome in found)
