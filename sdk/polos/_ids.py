@@ -24,8 +24,7 @@ def new_ids(count: int) -> list[str]:
     """The same for a batch, rising, at a tenth of the price (0.2 µs each): they share all but their last group."""
     last_groups: list[str] = []
     while len(last_groups) < count:  # once in 10⁸ batches of 1,000 two are alike
-        chance = os.urandom(6 * count).hex()
-        last_groups = sorted({chance[at : at + 12] for at in range(0, 12 * count, 12)})
+        last_groups = sorted(set(os.urandom(6 * count).hex(",", 6).split(",")))
     if not last_groups:
         return []
     head = _text(_rising_head(time.time_ns() // 1_000_000, last_groups[-1]) << _LOW_BITS)[:-12]
