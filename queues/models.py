@@ -218,6 +218,8 @@ class Registration(models.Model):
         Queue, on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="registrations"
     )
     workflow = models.CharField(max_length=200)
+    # It did not ask for it: the queue was chosen at invocation, and nobody else serves the workflow on it.
+    adopted = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("worker", "queue", "workflow"), name="registration_once"),)

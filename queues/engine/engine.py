@@ -35,6 +35,7 @@ WATCH_SECONDS = 0.25  # how often executions that somebody waits for are looked 
 
 FAILED_SECONDS = 1.0  # until a background duty that failed is tried again
 MOST_ASKED = 10_000
+FIRST_ADOPTED = 500  # pairs; then twice as many each time
 MEMBER_MEMORY, FORGET_SECONDS = 600.0, 60.0
 
 log = logging.getLogger(__name__)
@@ -168,6 +169,8 @@ class Engine:
         registered, member = await self.registrar.register(request, key_name=key_name)
         self._join(member)
         self._changed(set(member.pairs))
+        self.duties.newcomer.set()
+        self.soon(self._adopt_as_others(member))
         return registered
 
     async def exchange(self, worker_id: UUID, request: Exchange) -> Exchanged:
@@ -251,32 +254,63 @@ class Engine:
             await self.adopt(pairs)
 
     async def adopt(self, pairs: Sequence[tuple[int, str]]) -> None:
-        """Pairs that nobody registered (a queue chosen at invocation) go to the workers of the workflow."""
+        """Pairs that nobody registered (a queue chosen at invocation) go to the workers of the workflow. The first
+        of them soon: thousands take PostgreSQL a fifth of a second, and workers need not wait for all of it."""
+        start, many = 0, FIRST_ADOPTED
+        while start < len(pairs):
+            await self._adopt_some(pairs[start : start + many])
+            start, many = start + many, 2 * many
+
+    async def _adopt_some(self, pairs: Sequence[tuple[int, str]]) -> None:
+        added: defaultdict[UUID, list[tuple[int, str]]] = defaultdict(list)
         async with self.database.connection() as conn:
-            cursor = await conn.execute(
-                statement("adopt_pairs"),
-                {
-                    "queues": numbers(queue_id for queue_id, _ in pairs),
-                    "workflows": texts(name for _, name in pairs),
-                },
-            )
-            workers = {row[0] for row in await cursor.fetchall()}
-            for worker_id in workers:
-                await conn.execute(statement("tell"), {"payload": f"pairs:{worker_id}"})
-        for worker_id in workers:
-            self._reload(worker_id)
+            values = {
+                "queues": numbers(queue_id for queue_id, _ in pairs),
+                "workflows": texts(name for _, name in pairs),
+            }
+            rows = await (await conn.execute(statement("adopt_pairs"), values)).fetchall()
+            for worker_id, queue_id, workflow, _ in rows:
+                added[worker_id].append((queue_id, workflow))
+            for worker_id in added:
+                await conn.execute(statement("tell"), {"payload": f"pairs:{self.wakes.server}:{worker_id}"})
+        self.enqueuer.names.update((queue_id, name) for _, queue_id, _, name in rows)
+        for worker_id, its in added.items():
+            if (known := self._members.get(worker_id)) is not None:
+                self._serve(known, its)
+        if added:
+            self.desk.look_again()
+
+    async def _adopt_as_others(self, member: Member) -> None:
+        """A worker has come, maybe again: it serves what was adopted before, too."""
+
+        async def share() -> None:
+            async with self.database.connection() as conn:
+                await conn.execute(statement("adopt_as_others"), {"worker": member.id})
+
+        with suppress(EngineUnavailable):
+            await self.database.again(share)
+            await self._reload_pairs(member)
 
     def _reload(self, worker_id: UUID) -> None:
         """A worker that is known here serves more than it did."""
-
-        async def reload(known: Member) -> None:
-            with suppress(EngineUnavailable, WorkerGone):
-                known.pairs = (await self.registrar.find(worker_id)).pairs
-                self._join(known)
-                self.desk.look_again()
-
         if (known := self._members.get(worker_id)) is not None:
-            self.soon(reload(known))
+            self.soon(self._reload_pairs(known))
+
+    async def _reload_pairs(self, known: Member) -> None:
+        with suppress(EngineUnavailable, WorkerGone):
+            found = await self.registrar.find(known.id)
+            self._serve(known, ((queue_id, name) for queue_id, names in found.pairs.items() for name in names))
+            self.desk.look_again()
+
+    def _serve(self, known: Member, pairs: Iterable[tuple[int, str]]) -> None:
+        """Adds to what it serves. What it has is kept: it may be newer than what was read."""
+        for queue_id, workflow in pairs:
+            names = known.pairs.setdefault(queue_id, [])
+            if workflow not in names:
+                names.append(workflow)
+                self.board.served[queue_id].add(workflow)
+                self.board.say_room(queue_id)
+                self.board.say_work(queue_id, (workflow,))
 
     def _committed(self, ended: list[Ended], claimed: set[int], count: int) -> None:
         self.stats.claims += count

@@ -2,8 +2,8 @@
 
 Commits that notify serialise on one lock of the whole instance, so nothing is notified inside the hot
 transactions. Rare acts of operators (limits, pauses, cancels, retries) notify in their own transaction.
-Payloads: `queues:<server>:<ids>`, `limits:<queue id>`, `cancel:<worker id>`, `pairs:<worker id>`,
-`drains:`.
+Payloads: `queues:<server>:<ids>`, `limits:<queue id>`, `cancel:<worker id>`,
+`pairs:<server>:<worker id>`, `drains:`.
 """
 
 from __future__ import annotations
@@ -98,6 +98,8 @@ class Wakes:
             elif kind == "cancel":
                 self._on_cancel(UUID(rest))
             elif kind == "pairs":
-                self._on_pairs(UUID(rest))
+                server, _, worker = rest.partition(":")
+                if server != self.server:
+                    self._on_pairs(UUID(worker))
         except ValueError:
             log.warning("a wake-up that makes no sense was ignored: %.100s", payload)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from msgspec import Raw
 
-from queues.engine import Conflict, Engine, WorkerGone
+from queues.engine import Conflict, Engine, WorkerGone, duties
 from queues.engine.operate import cancel_execution, retry_execution
 from queues.ids import uuid7
 from queues.limits import change_limit, pause, resume
@@ -158,6 +158,39 @@ async def test_a_queue_chosen_at_invocation_is_served_by_the_workers_of_its_work
     await asyncio.sleep(0.1)
     wanted = await enqueue(engine, 1, queue="elsewhere", queue_concurrency_limit=1)
     assert ids(await waiting) == wanted
+
+
+async def test_what_waits_on_chosen_queues_starts_as_soon_as_a_worker_comes(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def seldom(_: object) -> tuple[float, bool, frozenset[int]]:
+        return 60.0, False, frozenset()
+
+    monkeypatch.setattr(duties, "_until_due", seldom)
+    async with engine_on(dsn, duties=True) as engine:
+        wanted = [id for number in range(3) for id in await enqueue(engine, 1, queue=f"elsewhere-{number}")]
+        await asyncio.sleep(0.1)  # a look for them has just been in vain
+        crew = await Crew(engine).join(("work", "line"))
+        got: list[object] = []
+        while len(got) < 3:
+            got += ids(await soon(crew.take(wait=5)))
+    assert sorted(map(str, got)) == sorted(map(str, wanted))
+    pairs = query(
+        dsn, "select q.name, r.adopted from queues_registration r join queues_queue q on q.id = r.queue_id"
+    )
+    assert sorted(pairs) == [*((f"elsewhere-{number}", True) for number in range(3)), ("line", False)]
+
+
+async def test_a_worker_that_comes_later_serves_the_chosen_queues_too(engine: Engine) -> None:
+    first = await Crew(engine, "first").join(("work", "line"))
+    [id] = await enqueue(engine, 1, queue="elsewhere")
+    assert ids(await first.take(wait=3)) == [id]
+    second = await Crew(engine, "second").join(("work", "line"))
+    other = await Crew(engine, "other").join(("play", "line"))
+    await asyncio.sleep(0.3)
+    [id] = await enqueue(engine, 1, queue="elsewhere")
+    assert ids(await other.take()) == []
+    assert ids(await second.take(wait=3)) == [id]
 
 
 async def test_limit_0_and_a_pause_start_nothing(engine: Engine, dsn: str) -> None:
