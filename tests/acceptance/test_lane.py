@@ -402,6 +402,16 @@ def test_requests_in_one_packet_are_answered_one_after_the_other(line: Line) -> 
         assert each in answer.json["detail"] and answer.by_lane
 
 
+def test_requests_with_the_same_head_have_bodies_of_their_own(line: Line) -> None:
+    ids = [str(uuid.uuid4()) for _ in range(4)]
+    bodies = [{"workflow_id": "w", "id": id, "payload": payload} for id, payload in zip(ids, "abcc", strict=True)]
+    bodies[2]["payload"] = "longer"
+    answers = [line.ask("POST", "/api/v1/executions", body) for body in bodies]
+    assert [(each.status, each.by_lane, each.json["id"]) for each in answers] == [(201, True, id) for id in ids]
+    assert line.ask("POST", "/api/v1/executions", bodies[3]).status == 200
+    assert line.ask("POST", "/api/v1/executions", bodies[3], Authorization="Bearer x").status == 401
+
+
 def test_daphne_takes_over_in_the_middle_of_a_packet(line: Line) -> None:
     enqueue = line.request("POST", "/api/v1/executions", new())
     health = line.request("GET", "/healthz")
