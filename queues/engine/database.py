@@ -12,7 +12,7 @@ from psycopg import AsyncConnection, errors
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from .errors import EngineTimeout, EngineUnavailable
-from .flight import Flight, Line
+from .flight import Answers, Flight, Line
 from .flight import Row as Row
 
 R = TypeVar("R")
@@ -81,7 +81,7 @@ class Database:
                 raise
             raise _unavailable(error) from error
 
-    async def fly(self, flight: Flight) -> list[list[Row]]:
+    async def fly(self, flight: Flight) -> Answers:
         """The answers of one flight. The connections used last are kept for the next: taking one from the pool and
         registering it costs as much as all the rest of a small flight."""
         try:

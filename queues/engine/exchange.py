@@ -117,7 +117,6 @@ class Outcome:
     ended: list[Ended]
     locked: set[int]
     shares: list[Share]  # per party
-    stored: list[list[Row]]  # per arrival
     woken: list[Row]  # parents that go on
 
 
@@ -129,7 +128,7 @@ class Landed:
     claiming: list[Visit]
     handing_in: list[Visit]
     parties: list[Party]
-    outcome: Outcome
+    read: Callable[[], Outcome]
     since: int
 
 
@@ -357,13 +356,13 @@ class Desk:
         if due := self.bloat.due(queue_id for party in parties for queue_id in party.queues):
             await self._database.again(lambda: self._renew(due))
             self.bloat.renewed(due)
-        outcome = await self._database.again(lambda: self._run(claiming, results, parties, arrivals, parents))
+        stored, read = await self._database.again(lambda: self._run(claiming, results, parties, arrivals, parents))
         for visit in visits:
             visit.committed = True
-        for arrival, rows in zip(arrivals, outcome.stored, strict=True):
+        for arrival, rows in zip(arrivals, stored, strict=True):
             if not arrival.future.done():
                 arrival.future.set_result(rows)
-        return Landed(visits, claiming, handing_in, parties, outcome, since)
+        return Landed(visits, claiming, handing_in, parties, read, since)
 
     async def _renew(self, queues: list[int]) -> None:
         """Waits for what is handed in elsewhere; holds no result meanwhile, or two would wait for each other."""
@@ -374,7 +373,7 @@ class Desk:
 
     async def _tell(self, landed: Landed) -> None:
         """What became of the transaction, to the board, the engine and whoever asked."""
-        outcome, parties = landed.outcome, landed.parties
+        outcome, parties = landed.read(), landed.parties
         await self._answer_results(landed.handing_in, outcome)
         self._note_claims(landed.claiming, outcome)
         for party, share in zip(parties, outcome.shares, strict=True):
@@ -412,7 +411,8 @@ class Desk:
         parties: list[Party],
         arrivals: Sequence[Arrival],
         parents: set[UUID],
-    ) -> Outcome:
+    ) -> tuple[list[list[Row]], Callable[[], Outcome]]:
+        """The rows that each arrival stored, and what reads the rest of the answers."""
         flight = Flight()
         queues = sorted({queue_id for party in parties for queue_id in party.queues})
         begun = statements.begin(flight, [v.taker for v in claiming], lease=self._lease) if claiming else None
@@ -431,16 +431,18 @@ class Desk:
         def rows(number: int | None) -> list[Row]:
             return [] if number is None else answers[number]
 
-        return Outcome(
-            begun={row[0]: (row[1], row[2]) for row in rows(begun)},
-            ended=[Ended(*row) for row in rows(ended)],
-            locked=_ids(rows(locked)),
-            shares=[
-                shares(rows(number), len(party.visits)) for number, party in zip(claims, parties, strict=True)
-            ],
-            stored=[answers[number] for number in stored],
-            woken=rows(woken),
-        )
+        def read() -> Outcome:
+            return Outcome(
+                begun={row[0]: (row[1], row[2]) for row in rows(begun)},
+                ended=[Ended(*row) for row in rows(ended)],
+                locked=_ids(rows(locked)),
+                shares=[
+                    shares(rows(number), len(party.visits)) for number, party in zip(claims, parties, strict=True)
+                ],
+                woken=rows(woken),
+            )
+
+        return [answers[number] for number in stored], read
 
     # -- answers -----------------------------------------------------------------------------------
 

@@ -61,6 +61,19 @@ def _encoded(value: object) -> bytes | None:
     return None if value is None else str(value).encode()
 
 
+class Answers:
+    """The rows of each statement of a flight, read when they are asked for: the next flight need not wait for that."""
+
+    def __init__(self, results: list[Any], transformer: Transformer) -> None:
+        self._results = results
+        self._transformer = transformer
+
+    def __getitem__(self, number: int) -> list[Row]:
+        result = self._results[number]
+        self._transformer.set_pgresult(result)
+        return self._transformer.load_rows(0, result.ntuples, tuple)
+
+
 class Line:
     """A connection that does nothing but flights, one at a time: it knows what is prepared on it, and stays
     registered with the event loop, which costs more than a flight otherwise."""
@@ -69,11 +82,12 @@ class Line:
         self.conn = conn
         self._pgconn = conn.pgconn
         self._prepared = _prepared.setdefault(conn, set())
+        self._transformer = Transformer.from_context(conn)
         self._waiter: asyncio.Future[None] | None = None
         self._registered: int | None = None  # the socket's number: a lost connection does not tell it any more
         self._unexpected = 0  # wake-ups in a row that nobody waited for
 
-    async def fly(self, flight: Flight) -> list[list[Row]]:
+    async def fly(self, flight: Flight) -> Answers:
         """The rows of each statement, after the commit. Raises what psycopg would; then nothing was done, unless
         the connection was lost, when nobody knows."""
         try:
@@ -152,18 +166,16 @@ class Line:
         elif not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _read(self, order: list[bytes | None], results: list[Any]) -> list[list[Row]]:
+    def _read(self, order: list[bytes | None], results: list[Any]) -> Answers:
         failed = next((each for each in results if each.status == pq.ExecStatus.FATAL_ERROR), None)
-        answers: list[list[Row]] = []
-        transformer = Transformer.from_context(self.conn)
+        answers: list[Any] = []
         for name, result in zip(order, results, strict=False):
             if result.status not in _FINE:
                 break
             if name is not None:
                 self._prepared.add(name)
-            elif failed is None:
-                transformer.set_pgresult(result)
-                answers.append(transformer.load_rows(0, result.ntuples, tuple))
+            else:
+                answers.append(result)
         if failed is not None:
             raise errors.error_from_result(failed)
-        return answers
+        return Answers(answers, self._transformer)
