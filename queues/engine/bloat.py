@@ -26,7 +26,7 @@ LOOK_SECONDS = 5.0
 CHECK_SECONDS = 60.0
 
 _PICK = re.compile(r"cross join lateral \( -- pick\n(.*)\) as e -- picked", re.DOTALL)
-_COLUMNS = "x.id, x.place, x.attempt, x.claimed_at, x.worker_id, x.slot, x.released_at, x.outcome, x.error"
+_COLUMNS = "x.ctid as at, x.place, x.id, x.released_at is not null as again"
 _FROM_FLOORS = """left join lateral (
     select f.place from queues_floor f where f.queue_id = r.queue_id and f.workflow = p.workflow offset 0
 ) as f on true

@@ -41,8 +41,10 @@ def begin(flight: Flight, takers: Sequence[Taker], *, lease: float) -> int:
 
 
 def finish(flight: Flight, results: Sequence[Finished]) -> int:
-    values = claims_that_end(results) | {
-        "results": texts(_result_text(r) for r in results),
+    values = claims_that_end(results) | {"results": texts(_result_text(r) for r in results)}
+    if all(result.outcome == "completed" for result in results):
+        return flight.add(statement("finish_completed"), values)
+    values |= {
         "errors": texts(msgspec.json.encode(r.error).decode() if r.error else None for r in results),
         "retry_ins": numbers(r.retry_in for r in results),
     }

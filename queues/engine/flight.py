@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from psycopg import AsyncConnection, errors, pq
+from psycopg.abc import Transformer as Reader
 from psycopg.adapt import Transformer
 
 Row = tuple[Any, ...]
@@ -64,14 +65,14 @@ def _encoded(value: object) -> bytes | None:
 class Answers:
     """The rows of each statement of a flight, read when they are asked for: the next flight need not wait for that."""
 
-    def __init__(self, results: list[Any], transformer: Transformer) -> None:
+    def __init__(self, results: list[Any], reader: Reader) -> None:
         self._results = results
-        self._transformer = transformer
+        self._reader = reader
 
     def __getitem__(self, number: int) -> list[Row]:
         result = self._results[number]
-        self._transformer.set_pgresult(result)
-        return self._transformer.load_rows(0, result.ntuples, tuple)
+        self._reader.set_pgresult(result)
+        return self._reader.load_rows(0, result.ntuples, tuple)
 
 
 class Line:
@@ -82,7 +83,7 @@ class Line:
         self.conn = conn
         self._pgconn = conn.pgconn
         self._prepared = _prepared.setdefault(conn, set())
-        self._transformer = Transformer.from_context(conn)
+        self._reader: Reader = Transformer.from_context(conn)
         self._waiter: asyncio.Future[None] | None = None
         self._registered: int | None = None  # the socket's number: a lost connection does not tell it any more
         self._unexpected = 0  # wake-ups in a row that nobody waited for
@@ -119,7 +120,7 @@ class Line:
             if plan.name not in self._prepared and plan.name not in order:
                 self._pgconn.send_prepare(plan.name, plan.text)
                 order.append(plan.name)
-            self._pgconn.send_query_prepared(plan.name, values)
+            self._pgconn.send_query_prepared(plan.name, values, result_format=pq.Format.BINARY)
             order.append(None)
         self._pgconn.pipeline_sync()
         return order
@@ -178,4 +179,4 @@ class Line:
                 answers.append(result)
         if failed is not None:
             raise errors.error_from_result(failed)
-        return Answers(answers, self._transformer)
+        return Answers(answers, self._reader)

@@ -4,13 +4,15 @@
 -- room:   limit − count(running + cancelling), read under the lock. A paused queue has none. This is the one
 --         predicate that decides; gauges and «why is it waiting» use the same columns.
 -- free:   the lowest free slots. The count decides how many start, the numbers only who sits where.
--- candidate: per (queue, workflow) the first rows of the ready index (while dead rows pile up, from its floor on:
---         `engine/bloat.py`); chosen: in the queue's own order; then dealt in turn over the queues, in the order
---         given, up to what the workers can take, and in turn to the workers (`seats`).
+-- picked: per (queue, workflow) the first rows of the ready index (while dead rows pile up, from its floor on:
+--         `engine/bloat.py`), and of those the queue's first ones, in its own order.
+-- chosen: dealt in turn over the queues, in the order given, up to what the workers can take, and in turn to the
+--         workers (`seats`, where there are several).
 -- An earlier claim of a picked row is copied to the holdings. Returns the claims, with the taker's number and how
 -- many were found on their queue, then a row per queue (null id) with its room, and 1 where executions may have
--- deadlines. Locks: picked execution rows, skipping locked ones; the queues are locked already. Slots, seats and
--- workflows are arrays and not joins: a join here compares every row with every other.
+-- deadlines. Locks: picked execution rows, skipping locked ones; the queues are locked already. Until the end of the
+-- transaction nobody else can move a locked row, so it is found by its address (`ctid`). Slots, seats and workflows
+-- are arrays and not joins: a join here compares every row with every other.
 with tried as (
     select * from unnest(%(queues)s::bigint[], %(firsts)s::int[], %(lasts)s::int[]) as t (queue_id, first, last)
 ),
@@ -55,55 +57,64 @@ room as materialized (
         offset 0
     ) as h
 ),
-candidate as (
-    select r.queue_id, r.first, r.slot_generation, r.room, r.free, e.*,
-        row_number() over (partition by r.queue_id order by e.place, e.id) as n,
-        count(*) over (partition by r.queue_id) as found
+picked as materialized (
+    select r.queue_id, r.first, r.slot_generation, r.free, e.ats, e.agains
     from room r
-    cross join lateral unnest((%(workflows)s::text[])[r.first:r.last]) as p (workflow)
-    cross join lateral ( -- pick
-        select x.id, x.place, x.attempt, x.claimed_at, x.worker_id, x.slot, x.released_at, x.outcome, x.error
-        from queues_execution x
-        where x.queue_id = r.queue_id and x.workflow = p.workflow and x.status = 'queued'
-        order by x.place, x.id
-        limit r.room
-        for no key update skip locked
-    ) as e -- picked
+    cross join lateral (
+        select array_agg(line.at) as ats, array_agg(line.again) as agains
+        from (
+            select e.*
+            from unnest((%(workflows)s::text[])[r.first:r.last]) as p (workflow)
+            cross join lateral ( -- pick
+                select x.ctid as at, x.place, x.id, x.released_at is not null as again
+                from queues_execution x
+                where x.queue_id = r.queue_id and x.workflow = p.workflow and x.status = 'queued'
+                order by x.place, x.id
+                limit r.room
+                for no key update skip locked
+            ) as e -- picked
+            order by e.place, e.id
+            limit r.room
+        ) as line
+    ) as e
 ),
 chosen as materialized (
-    select c.*, row_number() over (order by c.n, c.first) as k
-    from candidate c
-    where c.n <= c.room
-    order by k
-    limit (select total from taker limit 1)
+    select dealt.*, row_number() over () as k
+    from (
+        select p.queue_id, p.slot_generation, p.free, e.at, e.again, e.n, cardinality(p.ats) as found
+        from picked p
+        cross join lateral unnest(p.ats, p.agains) with ordinality as e (at, again, n)
+        order by e.n, p.first
+        limit (select total from taker limit 1)
+    ) as dealt
 ),
 seats as materialized (
-    select array(
+    select t.foremost, case when t.several then array(
         select t.n
         from taker t
         cross join lateral generate_series(1, least(t.capacity, (select sum(room) from room))) as s (turn)
         order by s.turn, t.n
-    ) as of_row
+    ) end as of_row
+    from (select min(n) as foremost, count(*) > 1 as several from taker) as t
 ),
 earlier as (
     insert into queues_holding (
         execution_id, queue_id, attempt, worker_id, slot, claimed_at, released_at, outcome, error
     )
-    select c.id, c.queue_id, c.attempt, c.worker_id, c.slot, c.claimed_at, c.released_at, c.outcome, c.error
+    select x.id, x.queue_id, x.attempt, x.worker_id, x.slot, x.claimed_at, x.released_at, x.outcome, x.error
     from chosen c
-    where c.claimed_at is not null and c.released_at is not null
+    join queues_execution x on x.ctid = c.at
+    where c.again and x.claimed_at is not null
 ),
 claimed as (
     update queues_execution e
     set status = 'running', attempt = e.attempt + 1, slot = c.free[c.n], slot_generation = c.slot_generation,
-        claimed_at = clock_timestamp(),
-        worker_id = (%(workers)s::uuid[])[s.of_row[c.k]], token = (%(tokens)s::uuid[])[s.of_row[c.k]],
-        released_at = null, outcome = '', error = null
-    from seats s
-    cross join chosen c
-    where e.id = c.id
+        claimed_at = clock_timestamp(), worker_id = (%(workers)s::uuid[])[c.taker],
+        token = (%(tokens)s::uuid[])[c.taker], released_at = null, outcome = '', error = null
+    from (select c.*, coalesce(s.of_row[c.k], s.foremost) as taker from seats s cross join chosen c) as c
+    where e.ctid = c.at
     returning e.id, e.queue_id, e.workflow, e.payload::text, e.attempt, e.max_attempts, e.slot, e.enqueued_at,
-        e.parent_id, e.root_id, c.k, s.of_row[c.k] as taker, c.found
+        e.parent_id, e.root_id, c.k, c.taker, c.found
 )
 select c.*, null::int as room from claimed c
 union all
