@@ -63,7 +63,7 @@ def _encoded(value: object) -> bytes | None:
 
 
 class Answers:
-    """The rows of each statement of a flight, read when they are asked for: the next flight need not wait for that."""
+    """The rows of each statement, read when they are asked for: the next flight need not wait for that."""
 
     def __init__(self, results: list[Any], reader: Reader) -> None:
         self._results = results

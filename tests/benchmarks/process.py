@@ -11,8 +11,9 @@ import random
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
+
+from polos._loop import loop_factory
 
 from .contestants import OURS, Client, Contestant, Task, load
 from .scenarios import CHURN_RATE
@@ -30,18 +31,13 @@ def main() -> None:
     contestant = load(task.contestant)
     print("ready", flush=True)  # noqa: T201
     if sys.stdin.readline():
-        with _loop_of(task.contestant) as runner:
+        with _loop_of(role, task.contestant) as runner:
             print(json.dumps(runner.run(_do(role, contestant, task))), flush=True)  # noqa: T201
 
 
-def _loop_of(contestant: str) -> asyncio.Runner:
-    """Ours runs as it does by default; the others get the faster loop where it is installed."""
-    if contestant != OURS:
-        with suppress(ImportError):
-            import uvloop
-
-            return asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    return asyncio.Runner()
+def _loop_of(role: str, contestant: str) -> asyncio.Runner:
+    """Our workers run as `polos worker` does, our clients as a script; the others on the faster loop."""
+    return asyncio.Runner(loop_factory=None if contestant == OURS and role != "work" else loop_factory())
 
 
 async def _do(role: str, contestant: Contestant, task: Task) -> Any:

@@ -116,11 +116,15 @@ def claim(
     return [UUID(str(row[0])) for row in rows if row[0] is not None]
 
 
+OUTCOMES = ("completed", "failed")  # one for each statement
+
+
 def finish(
     db: Connection, text: Text, id: UUID, token: UUID, outcome: str = "completed", retry_in: float | None = None
 ) -> int:
+    """With the statement that the engine takes for this outcome."""
     return db.execute(
-        text("finish").encode(),
+        text("finish_completed" if outcome == "completed" else "finish").encode(),
         {
             "ids": uuids([id]), "tokens": uuids([token]), "outcomes": texts([outcome]),
             "results": texts(["1" if outcome == "completed" else None]), "errors": texts([None]),
@@ -276,7 +280,8 @@ def a_stale_token_changes_nothing(dsn: str, text: Text) -> None:
     with stage.rival() as a:
         (id,) = claim(stage, a, text)
         a.commit()
-        assert finish(a, text, id, uuid7()) == 0, "a result without the claim's token was taken"
+        for outcome in OUTCOMES:
+            assert finish(a, text, id, uuid7(), outcome) == 0, "a result without the claim's token was taken"
         a.commit()
     assert stage.running() == 1
 
@@ -292,7 +297,8 @@ def a_result_after_the_end_changes_nothing(dsn: str, text: Text) -> None:
             "update queues_execution set status = 'queued', released_at = now(), outcome = 'lost' where id = %s",
             (id,),
         )
-        assert finish(a, text, id, token) == 0, "a result was taken for a claim that had ended"
+        for outcome in OUTCOMES:
+            assert finish(a, text, id, token, outcome) == 0, "a result was taken for a claim that had ended"
         a.commit()
 
 
@@ -314,7 +320,7 @@ def a_result_that_waited_for_the_sweep_is_refused(dsn: str, text: Text) -> None:
     with stage.rival() as a, stage.rival() as b:
         id, token = claimed_one(stage, a)
         assert take_back(a, text, worker_of(stage, id)) == 1
-        result = Second(stage, b, lambda db: finish(db, text, id, token))
+        result = Second(stage, b, lambda db: sum(finish(db, text, id, token, outcome) for outcome in OUTCOMES))
         result.is_blocked()
         assert result.after(a) == 0, "a result was taken after the claim had been taken back"
     assert status_of(stage, id) == "queued"

@@ -62,10 +62,25 @@ MUTANTS: dict[str, tuple[Check, Callable[[], Text]]] = {
         lambda: mutant(lock_queues=(("pg_try_advisory_xact_lock_shared(7105, q.id::int)", "true"),)),
     ),
     "no token in finish": (check.a_stale_token_changes_nothing, lambda: mutant(finish=NO_TOKEN)),
-    "no status in finish": (check.a_result_after_the_end_changes_nothing, lambda: mutant(finish=NO_STATUS)),
+    "no status in finish": (
+        check.a_result_after_the_end_changes_nothing,
+        lambda: mutant(finish=NO_STATUS),
+    ),
     "no status in finish, after a sweep": (
         check.a_result_that_waited_for_the_sweep_is_refused,
         lambda: mutant(finish=NO_STATUS),
+    ),
+    "no token in finish, of what completed": (
+        check.a_stale_token_changes_nothing,
+        lambda: mutant(finish_completed=NO_TOKEN),
+    ),
+    "no status in finish, of what completed": (
+        check.a_result_after_the_end_changes_nothing,
+        lambda: mutant(finish_completed=NO_STATUS),
+    ),
+    "no status in finish, of what completed, after a sweep": (
+        check.a_result_that_waited_for_the_sweep_is_refused,
+        lambda: mutant(finish_completed=NO_STATUS),
     ),
     "finish looks before it locks": (
         check.a_failure_that_waited_for_a_cancel_does_not_come_back,
@@ -117,7 +132,10 @@ MUTANTS: dict[str, tuple[Check, Callable[[], Text]]] = {
     ),
 }
 PROMISES: dict[str, tuple[Promise, Callable[[], Text]]] = {
-    "no token in finish": (promises.a_stale_token_is_refused, lambda: mutant(finish=NO_TOKEN)),
+    "no token in finish, of what completed": (
+        promises.a_stale_token_is_refused,
+        lambda: mutant(finish_completed=NO_TOKEN),
+    ),
     "no status in finish": (
         promises.a_late_result_does_not_change_what_is_final,
         lambda: mutant(finish=NO_STATUS),

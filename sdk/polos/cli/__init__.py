@@ -6,9 +6,10 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from .._errors import Forbidden, PolosError, RequestRefused, ServerUnavailable, Unauthorized
+from .._loop import loop_factory
 from .._version import __version__
 from . import cancel, events, executions, logs, publish, queues, rerun, resume, retry, run, schedules, worker
 
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 done, 1 it failed (and why on stderr), 2 it was called wrongly, 130 Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
-        with asyncio.Runner(loop_factory=_new_event_loop()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             status: int = runner.run(options.command(options))
     except PolosError as error:
         print(f"polos: {_told(error)}", file=sys.stderr)
@@ -38,15 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
-
-
-def _new_event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's where it is installed: a worker gets about a tenth more done."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 def _told(error: PolosError) -> str:
