@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from queues.engine import Engine, WorkerGone, exchange_statements
-from queues.engine.flight import Flight, Row
+from queues.engine.flight import Answers, Flight
 from queues.engine.statements import statement
 from queues.requests import Accepted, Exchange, Exchanged, NewExecution
 
@@ -32,7 +32,7 @@ def flights(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     real = engine.database.fly
 
-    async def fly(flight: Flight) -> list[list[Row]]:
+    async def fly(flight: Flight) -> Answers:
         counts.append(len(flight.statements))
         return await real(flight)
 

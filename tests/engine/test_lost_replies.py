@@ -11,7 +11,7 @@ import pytest
 
 from queues.engine import Engine, EngineUnavailable
 from queues.engine.exchange import Visit
-from queues.engine.flight import Flight, Row
+from queues.engine.flight import Answers, Flight
 from queues.requests import Exchange, Finished
 
 from .crew import Crew, engine_on, enqueue, query
@@ -57,7 +57,7 @@ async def test_a_claim_whose_commit_is_unknown_is_repeated(
     real, orig = engine.database.fly, engine.desk._claim_waiting
     mine: list[Any] = []
 
-    async def lossy(flight: Flight) -> list[list[Row]]:
+    async def lossy(flight: Flight) -> Answers:
         answers = await real(flight)
         if asyncio.current_task() in mine:
             mine.clear()
