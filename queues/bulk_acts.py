@@ -13,7 +13,7 @@ import datetime as dt
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -350,26 +350,32 @@ def _act(act: BulkAct, ids: Sequence[UUID]) -> None:
     act.by_queue = dict(by_queue)
 
 
-def _locked(act: BulkAct, ids: Sequence[UUID], whys: dict[UUID, str]) -> Iterator[operate.Locked]:
-    """Each of them, locked; in `whys` goes why one is not."""
-    keyed = _keyed(ids) if act.verb == Verb.RETRY else []
-    for id in keyed:  # one by one: of two with the same key only one can be retried
-        try:
-            operate.take_key_back(id)
-            yield operate.lock(id)
-        except (NotPossible, ExecutionNotFound) as no:
-            whys[id] = str(no)
-    rows = operate.lock_all(set(ids).difference(keyed))
-    whys |= {id: str(ExecutionNotFound(id)) for id in set(ids).difference(keyed) - {row.id for row in rows}}
-    yield from rows
+def _locked(act: BulkAct, ids: Sequence[UUID], whys: dict[UUID, str]) -> list[operate.Locked]:
+    """Each of them, locked; in `whys` goes why one is not. All keys come before all executions, and those by id:
+    results are handed in meanwhile, and lock in that order."""
+    if act.verb == Verb.RETRY:
+        whys |= _take_keys_back(ids)
+    rows = operate.lock_all(set(ids).difference(whys))
+    whys |= {id: str(ExecutionNotFound(id)) for id in set(ids).difference(whys, (row.id for row in rows))}
+    return rows
 
 
-def _keyed(ids: Sequence[UUID]) -> list[UUID]:
-    """Those with a deduplication key, in the order in which enqueues lock keys."""
-    found = Deduplication.objects.filter(execution_id__in=ids).order_by(
+def _take_keys_back(ids: Sequence[UUID]) -> dict[UUID, str]:
+    """In the order in which enqueues lock keys. Of those that cannot have their deduplication key again: why."""
+    keyed = Deduplication.objects.filter(execution_id__in=ids).order_by(
         "queue_id", "workflow", "key", "execution_id"
     )
-    return list(found.values_list("execution_id", flat=True))
+    whys: dict[UUID, str] = {}
+    taken: dict[tuple[int, str, str], UUID] = {}
+    for id, queue_id, workflow, key in keyed.values_list("execution_id", "queue_id", "workflow", "key"):
+        try:
+            if holder := taken.get((queue_id, workflow, key)):  # of two with the same key one is retried
+                raise operate.one_at_a_time(key, holder=holder, status="queued")
+            operate.take_key_back(id)
+            taken[queue_id, workflow, key] = id
+        except NotPossible as no:
+            whys[id] = no.detail
+    return whys
 
 
 def _one(act: BulkAct, row: operate.Locked) -> operate.Done:

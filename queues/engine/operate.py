@@ -164,14 +164,18 @@ def take_key_back(execution_id: UUID) -> None:
     if found is None or found.holder == execution_id:
         return
     if found.status is not None:
-        raise NotPossible(
-            f"One at a time: {found.holder} has the deduplication key {found.key} now, and is {found.status}. "
-            "Cancel that one, or wait until it has ended."
-        )
+        raise one_at_a_time(found.key, holder=found.holder, status=found.status)
     with connection.cursor() as cursor:
         if found.holder is not None:
             cursor.execute(statement("hand_over_keys"), {"ids": uuids([found.holder])})
         cursor.execute(statement("take_key_back"), values)
+
+
+def one_at_a_time(key: str, *, holder: UUID | None, status: str) -> NotPossible:
+    return NotPossible(
+        f"One at a time: {holder} has the deduplication key {key} now, and is {status}. "
+        "Cancel that one, or wait until it has ended."
+    )
 
 
 class _Key(NamedTuple):

@@ -205,6 +205,34 @@ def test_of_those_with_the_same_key_only_one_is_retried() -> None:
     assert "One at a time" in BulkLeft.objects.get().why
 
 
+def test_a_retry_takes_all_keys_and_then_locks_all_executions_in_their_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Results that are handed in meanwhile lock in that order: each could wait for the other."""
+    queue = make_queue()
+    worker = make_worker(queue=queue)
+    failed = sorted((finished(queue, worker, Status.FAILED) for _ in range(3)), key=lambda one: one.id)
+    last = failed[-1].id
+    Deduplication.objects.create(execution_id=last, queue=queue, workflow="call_api", key="k", holds=True)
+    locks: list[list[uuid.UUID]] = []
+    lock_all, take_key_back = operate.lock_all, operate.take_key_back
+
+    def key(id: uuid.UUID) -> None:
+        locks.append([id])
+        take_key_back(id)
+
+    def executions(ids: Iterable[uuid.UUID]) -> list[operate.Locked]:
+        locks.append(sorted(ids))
+        return lock_all(locks[-1])
+
+    monkeypatch.setattr(operate, "take_key_back", key)
+    monkeypatch.setattr(operate, "lock_all", executions)
+    ask("retry", "status:failed")
+    work_through()
+    assert locks == [[last], [one.id for one in failed]]
+    assert statuses() == {"queued": 3}
+
+
 def test_it_can_be_stopped_and_what_was_done_stays_done() -> None:
     queue = make_queue()
     for _ in range(5):
