@@ -1,8 +1,8 @@
 -- Second statement of a claim: admits executions of the locked queues to workers, under the queues' limits.
 -- tried:  the queues, and which of the workflows given are served on each: from first to last.
 -- taker:  the workers that claim, all serving these; one whose lease is over takes nothing.
--- room:   limit − count(running + cancelling), read under the lock. A paused queue has none. This is the one
---         predicate that decides; gauges and «why is it waiting» use the same columns.
+-- room:   limit − what is running or cancelling (`taken`), read under the lock. A paused queue has none. This is the
+--         one predicate that decides; gauges and «why is it waiting» use the same columns.
 -- free:   the lowest free slots. The count decides how many start, the numbers only who sits where.
 -- picked: per (queue, workflow) the first rows of the ready index (while dead rows pile up, from its floor on:
 --         `engine/bloat.py`), and of those the queue's first ones, in its own order.
@@ -28,29 +28,27 @@ taker as materialized (
     where t.token = any(w.claim_token) and w.state = 'alive' and w.lease_until > clock_timestamp()
 ),
 room as materialized (
-    select h.*, case when h.effective_limit is not null and h.room > 0 then array(
-        select generate_series(1, h.held + h.room)
+    select h.*, case when h.taken is not null and h.room > 0 then array(
+        select generate_series(1, cardinality(h.taken) + h.room)
         except
-        select x.slot from queues_execution x
-        where x.queue_id = h.queue_id and x.slot_generation = h.slot_generation
-            and x.status in ('running', 'cancelling')
+        select unnest(h.taken)
         order by 1
     ) end as free
     from (
-        select q.id as queue_id, d.first, d.last, q.effective_limit, q.slot_generation, q.timed, h.held, case
+        select q.id as queue_id, d.first, d.last, q.slot_generation, q.timed, h.taken, case
             when q.paused then 0
             when q.effective_limit is null then t.total
-            else least(greatest(q.effective_limit - h.held, 0), t.total) end::int as room
+            else least(greatest(q.effective_limit - cardinality(h.taken), 0), t.total) end::int as room
         from (select total from taker limit 1) as t
         cross join ours o
         cross join tried d
         join queues_queue q on q.id = d.queue_id
         cross join lateral (
-            select case when q.effective_limit is null then 0 else (
-                select count(*) from queues_execution x
+            select case when q.effective_limit is not null then array(
+                select x.slot from queues_execution x
                 where x.queue_id = q.id and x.slot_generation = q.slot_generation
                     and x.status in ('running', 'cancelling')
-            ) end::int as held
+            ) end as taken
             offset 0
         ) as h
         where q.id = any(o.locked) or q.effective_limit is null and q.id = any(o.shared)
