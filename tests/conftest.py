@@ -125,9 +125,14 @@ def chromium() -> str:
 
 
 @pytest.fixture
-def dsn(clean_db: None) -> str:
-    """For connections of your own to the test database, which is empty but for what migrations fill."""
-    return str(settings.POLOS_DSN)
+def dsn(clean_db: None) -> Iterator[str]:
+    """For connections of your own to the test database, which is empty but for what migrations fill. Afterwards no
+    execution contradicts itself."""
+    from queues.engine.statements import statement
+
+    yield str(settings.POLOS_DSN)
+    with psycopg.connect(str(settings.POLOS_DSN), autocommit=True) as db:
+        assert db.execute(statement("contradictions").encode()).fetchall() == []
 
 
 @pytest.fixture

@@ -151,7 +151,7 @@ def test_a_mutant_is_found(name: str, without_backstops: str) -> None:
 
 
 def test_what_finds_the_mutants_is_green_without_them(without_backstops: str) -> None:
-    """Else a mutant could be found by what the missing constraints changed."""
+    """Else a mutant could be found by what the missing index changed."""
     for holds in {holds.__name__: holds for holds, _ in MUTANTS.values()}.values():
         holds(without_backstops, statement)
         with psycopg.connect(without_backstops, autocommit=True) as db:
