@@ -106,7 +106,7 @@ class Party:
     """Exchanges that try the same queues, for the same workflows: one statement claims for all of them."""
 
     visits: list[Visit]
-    queues: list[int]
+    served: dict[int, list[str]]  # the queues to try, and what all of them serve there: one may serve more by now
 
 
 @dataclass(slots=True)
@@ -353,7 +353,7 @@ class Desk:
         results = [result for visit in handing_in for result in visit.request.results]
         parties = self._parties(claiming, _may_be_freed(handing_in))
         parents = _parents(handing_in)
-        if due := self.bloat.due(queue_id for party in parties for queue_id in party.queues):
+        if due := self.bloat.due(queue_id for party in parties for queue_id in party.served):
             await self._database.again(lambda: self._renew(due))
             self.bloat.renewed(due)
         stored, read = await self._database.again(lambda: self._run(claiming, results, parties, arrivals, parents))
@@ -393,9 +393,9 @@ class Desk:
         queues in turn share them evenly."""
         parties: dict[object, Party] = {}
         for visit in claiming:
-            queues = self._candidates(visit, freed)
-            kind = frozenset((q, *sorted(visit.member.pairs[q])) for q in queues)
-            parties.setdefault(kind, Party([], queues)).visits.append(visit)
+            served = {q: list(visit.member.pairs[q]) for q in self._candidates(visit, freed)}
+            kind = frozenset((q, *sorted(workflows)) for q, workflows in served.items())
+            parties.setdefault(kind, Party([], served)).visits.append(visit)
         return list(parties.values())
 
     def _candidates(self, visit: Visit, freed: set[int]) -> list[int]:
@@ -414,15 +414,15 @@ class Desk:
     ) -> tuple[list[list[Row]], Callable[[], Outcome]]:
         """The rows that each arrival stored, and what reads the rest of the answers."""
         flight = Flight()
-        queues = sorted({queue_id for party in parties for queue_id in party.queues})
+        queues = sorted({queue_id for party in parties for queue_id in party.served})
         begun = statements.begin(flight, [v.taker for v in claiming], lease=self._lease) if claiming else None
         ended = statements.finish(flight, results) if results else None
         woken = statements.wake_parents(flight, parents) if parents else None
         stored = [arrival.add(flight) for arrival in arrivals]
         locked = statements.lock(flight, queues) if queues else None
         claims = [
-            statements.claim(flight, [v.taker for v in party.visits], party.queues, from_floors=self.bloat.is_high)
-            if party.queues
+            statements.claim(flight, [v.taker for v in party.visits], party.served, from_floors=self.bloat.is_high)
+            if party.served
             else None
             for party in parties
         ]
@@ -482,7 +482,7 @@ class Desk:
         begun = [visit for visit in party.visits if visit.member.id in outcome.begun]
         if begun:
             self._settle_hints(begun, share, since)
-            for queue_id in party.queues:
+            for queue_id in party.served:
                 if queue_id not in outcome.locked:
                     self._claim_skipped_soon(queue_id)
 
@@ -646,7 +646,8 @@ class Desk:
         flight = Flight()
         begun = statements.begin(flight, [visit.taker], lease=self._lease)
         statements.lock_waiting(flight, queue_id, patience=SKIPPED_PATIENCE)
-        number = statements.claim(flight, [visit.taker], [queue_id], from_floors=self.bloat.is_high)
+        served = {queue_id: visit.member.pairs[queue_id]}
+        number = statements.claim(flight, [visit.taker], served, from_floors=self.bloat.is_high)
         answers = await self._database.fly(flight)
         if not answers[begun]:  # gone meanwhile: its next exchange or heartbeat learns it
             return

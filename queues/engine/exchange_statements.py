@@ -103,15 +103,16 @@ def lock_waiting(flight: Flight, queue_id: int, *, patience: float) -> int:
     return flight.add(statement("lock_queue_waiting"), {"queue": queue_id})
 
 
-def claim(flight: Flight, takers: Sequence[Taker], queues: Sequence[int], *, from_floors: bool) -> int:
-    """For workers that serve the same pairs of these queues."""
-    served = takers[0].member.pairs
-    lasts = list(accumulate(len(served[queue_id]) for queue_id in queues))
+def claim(
+    flight: Flight, takers: Sequence[Taker], served: Mapping[int, Sequence[str]], *, from_floors: bool
+) -> int:
+    """For workers that all serve these workflows of each queue."""
+    lasts = list(accumulate(map(len, served.values())))
     values = {
-        "queues": numbers(queues),
-        "firsts": numbers(last - len(served[queue_id]) + 1 for queue_id, last in zip(queues, lasts, strict=True)),
+        "queues": numbers(served),
+        "firsts": numbers(last - len(own) + 1 for own, last in zip(served.values(), lasts, strict=True)),
         "lasts": numbers(lasts),
-        "workflows": texts(workflow for queue_id in queues for workflow in served[queue_id]),
+        "workflows": texts(workflow for own in served.values() for workflow in own),
         "workers": uuids(taker.member.id for taker in takers),
         "tokens": uuids(taker.token for taker in takers),
         "capacities": numbers(taker.capacity for taker in takers),

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.errors import DeadlockDetected
 
 from queues.engine import Engine, WorkerGone, exchange_statements
 from queues.engine.flight import Answers, Flight
@@ -47,6 +48,31 @@ async def test_it_is_stored_and_claimed_in_one_flight(engine: Engine, flights: l
     await enqueue(engine, 1)
     assert len((await poll).executions) == 1
     assert flights[0] == 4  # begin_claims, enqueue, lock_queues, claim
+
+
+async def test_what_one_worker_comes_to_serve_meanwhile_is_not_given_to_another(
+    engine: Engine, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One statement claims for both. It is run again, or waits; meanwhile one of them adopts a pair."""
+    await enqueue(engine, 2, "play")
+    await enqueue(engine, 2)
+    [(queue_id,)] = query(dsn, "select id from queues_queue")
+    both = await Crew(engine, "both").join(("work", "line"))
+    one = await Crew(engine, "one").join(("work", "line"))
+    await asyncio.sleep(0.2)  # they have looked for what others serve
+    fly = engine.database.fly
+    lost: list[Flight] = []
+
+    async def lose_first(flight: Flight) -> Answers:
+        if not lost:
+            lost.append(flight)
+            engine._serve(engine._members[both.id], [(queue_id, "play")])
+            raise DeadlockDetected
+        return await fly(flight)
+
+    monkeypatch.setattr(engine.database, "fly", lose_first)
+    claims = await asyncio.gather(both.take(2), one.take(2))
+    assert lost and {claimed.workflow_id for claimed in claims[1]} == {"work"}
 
 
 async def test_without_anybody_who_waits_it_is_stored_alone(engine: Engine, flights: list[int]) -> None:
