@@ -42,7 +42,7 @@ def begin(flight: Flight, takers: Sequence[Taker], *, lease: float) -> int:
 
 def finish(flight: Flight, results: Sequence[Finished]) -> int:
     values = claims_that_end(results) | {"results": texts(_result_text(r) for r in results)}
-    if all(result.outcome == "completed" for result in results):
+    if all(result.outcome == "completed" and result.error is None for result in results):
         return flight.add(statement("finish_completed"), values)
     values |= {
         "errors": texts(msgspec.json.encode(r.error).decode() if r.error else None for r in results),

@@ -6,13 +6,14 @@ import asyncio
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from queues.engine import Engine, ExecutionNotFound, NotPossible, WorkerGone
 from queues.engine.operate import cancel_execution, retry_execution
 from queues.ids import uuid7
 from queues.limits import change_limit, clear_override, pause
 from queues.models import Change
-from queues.requests import Exchange, Heartbeat
+from queues.requests import ErrorInfo, Exchange, Heartbeat
 
 from .crew import Crew, engine_on, enqueue, ids, in_django, lose, query, status_of
 
@@ -57,6 +58,18 @@ async def test_cancelling_holds_the_slot_until_the_lease_ends(engine: Engine, ds
     await lose(engine, dsn, crew.id)
     assert status_of(dsn, first) == "cancelled"
     assert ids(await other.take()) == [second]
+
+
+async def test_what_is_kept_of_a_result_does_not_depend_on_what_comes_with_it(engine: Engine, dsn: str) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=5)
+    first, second, third = await enqueue(engine, 3)
+    await crew.take()
+    said = ErrorInfo(message="a warning")
+    odd = [replace(crew.finished(id), error=said) for id in (first, second)]
+    await engine.exchange(crew.id, Exchange(results=odd[:1]))
+    await engine.exchange(crew.id, Exchange(results=[odd[1], crew.finished(third, "failed")]))
+    [one, other] = query(dsn, "select error from queues_execution where status = 'completed' order by place")
+    assert one == other != (None,)
 
 
 @pytest.mark.parametrize("outcome", ["failed", "released", "cancelled"])
