@@ -262,22 +262,22 @@ class Engine:
             start, many = start + many, 2 * many
 
     async def _adopt_some(self, pairs: Sequence[tuple[int, str]]) -> None:
-        added: defaultdict[UUID, list[tuple[int, str]]] = defaultdict(list)
         async with self.database.connection() as conn:
             values = {
                 "queues": numbers(queue_id for queue_id, _ in pairs),
                 "workflows": texts(name for _, name in pairs),
             }
             rows = await (await conn.execute(statement("adopt_pairs"), values)).fetchall()
-            for worker_id, queue_id, workflow, _ in rows:
-                added[worker_id].append((queue_id, workflow))
-            for worker_id in added:
-                await conn.execute(statement("tell"), {"payload": f"pairs:{self.wakes.server}:{worker_id}"})
+            await self.wakes.tell_pairs(conn, {row[0] for row in rows})
+        self._add_pairs(rows)
+
+    def _add_pairs(self, rows: Iterable[Row]) -> None:
+        """Worker, queue, workflow, and the name of the queue: what workers that are known here serve, too."""
+        rows = [row for row in rows if row[0] in self._members]
         self.enqueuer.names.update((queue_id, name) for _, queue_id, _, name in rows)
-        for worker_id, its in added.items():
-            if (known := self._members.get(worker_id)) is not None:
-                self._serve(known, its)
-        if added:
+        for worker_id, queue_id, workflow, _ in rows:
+            self._serve(self._members[worker_id], ((queue_id, workflow),))
+        if rows:
             self.desk.look_again()
 
     async def _adopt_as_others(self, member: Member) -> None:
@@ -445,6 +445,9 @@ class Engine:
         if self._members:
             async with self.database.connection() as conn:
                 rows = await (await conn.execute(statement("ready_pairs"))).fetchall()
+                unknown = [row for row in rows if row[1] not in self.board.served.get(row[0], ())]
+                if unknown:  # adopted, and the notification was lost, or who would have sent it was
+                    self._add_pairs(await self._registered_among(conn, unknown))
             for queue_id, workflow in rows:
                 self.board.say_room(queue_id)
                 self.board.say_work(queue_id, (workflow,))
@@ -456,6 +459,14 @@ class Engine:
             async with asyncio.timeout(max(self.config.look, 20 * took)):
                 await self._look.wait()
         self._look.clear()
+
+    async def _registered_among(self, conn: Connection, pairs: Sequence[Row]) -> list[Row]:
+        values = {
+            "queues": numbers(row[0] for row in pairs),
+            "workflows": texts(row[1] for row in pairs),
+            "workers": uuids(self._members),
+        }
+        return await (await conn.execute(statement("registered_among"), values)).fetchall()
 
     async def _look_at_bloat(self) -> None:
         await asyncio.sleep(await self.desk.bloat.look(self.database))

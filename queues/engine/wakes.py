@@ -3,7 +3,7 @@
 Commits that notify serialise on one lock of the whole instance, so nothing is notified inside the hot
 transactions. Rare acts of operators (limits, pauses, cancels, retries) notify in their own transaction.
 Payloads: `queues:<server>:<ids>`, `limits:<queue id>`, `cancel:<worker id>`,
-`pairs:<server>:<worker id>`, `drains:`.
+`pairs:<worker id>`, `drains:`. While servers are replaced, those of the version before read and send them, too.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from uuid import UUID
+from weakref import WeakSet
 
 import psycopg
 
-from .database import Database
+from .database import Connection, Database
 from .errors import EngineUnavailable
 from .flight import Flight
+from .statements import statement
 
 CHANNEL = "polos_wake"
 NOTIFY = "select pg_notify(%(channel)s::text, %(payload)s::text)"
@@ -52,12 +54,19 @@ class Wakes:
         self._on_lost = on_lost
         self._touched: set[int] = set()
         self._sender: asyncio.Task[None] | None = None
+        self._tellers: WeakSet[Connection] = WeakSet()  # that told of pairs
 
     def tell_others(self, queue_ids: set[int]) -> None:
         """Other servers learn soon that something changed on these queues."""
         self._touched |= queue_ids
         if self._touched and (self._sender is None or self._sender.done()):
             self._sender = asyncio.create_task(self._send())
+
+    async def tell_pairs(self, conn: Connection, workers: Iterable[UUID]) -> None:
+        """Whoever knows these workers learns that they serve more."""
+        self._tellers.add(conn)
+        for worker_id in workers:
+            await conn.execute(statement("tell"), {"payload": f"pairs:{worker_id}"})
 
     async def _send(self) -> None:
         while self._touched:
@@ -78,13 +87,17 @@ class Wakes:
                     delay = 0.1
                     self._on_lost()
                     async for notification in conn.notifies():
-                        self._receive(notification.payload)
+                        self._receive(notification.payload, notification.pid)
             except (psycopg.Error, OSError) as error:
                 log.warning("wake-ups are interrupted, polling until they are back: %s", error)
             await asyncio.sleep(delay)
             delay = min(delay * 2, 5.0)
 
-    def _receive(self, payload: str) -> None:
+    def _is_own(self, pid: int) -> bool:
+        """Whether this process said it: as long as a connection is open, nobody else's has its number."""
+        return any(not conn.closed and conn.info.backend_pid == pid for conn in self._tellers)
+
+    def _receive(self, payload: str, pid: int) -> None:
         kind, _, rest = payload.partition(":")
         try:
             if kind == "queues":
@@ -97,9 +110,7 @@ class Wakes:
                 self._on_drains()
             elif kind == "cancel":
                 self._on_cancel(UUID(rest))
-            elif kind == "pairs":
-                server, _, worker = rest.partition(":")
-                if server != self.server:
-                    self._on_pairs(UUID(worker))
+            elif kind == "pairs" and not self._is_own(pid):
+                self._on_pairs(UUID(rest))
         except ValueError:
             log.warning("a wake-up that makes no sense was ignored: %.100s", payload)

@@ -26,6 +26,10 @@ OPEN = """
 select pid, application_name, state, query from pg_stat_activity
 where application_name in ('polos-listener', 'polos-engine') and datname = current_database()
 """
+ADOPTED = """
+insert into queues_registration (worker_id, queue_id, workflow)
+select '{worker}', id, 'work' from queues_queue where name = 'elsewhere'
+"""
 HOLD = "select id from queues_queue where name = %s for no key update"
 BY: dict[str, Any] = {"actor": "ana", "through": Change.Through.REST}
 
@@ -66,6 +70,36 @@ async def test_a_slot_that_one_server_frees_is_filled_by_another(servers: Server
     await asyncio.sleep(0.05)
     await holder.end([first])
     assert ids(await soon(waiting)) == [second]
+
+
+async def test_a_pair_that_nobody_told_of_is_found_by_the_poll(dsn: str) -> None:
+    """The server that adopted it died before it said so, or nobody listened."""
+    async with engine_on(dsn, look=0.1) as engine:
+        await Crew(engine, "host").join(("play", "elsewhere"))
+        crew = await Crew(engine).join(("work", "line"))
+        waiting = asyncio.create_task(crew.take(wait=5))
+        await asyncio.sleep(0.2)
+        query(dsn, ADOPTED.format(worker=crew.id))
+        wanted = await enqueue(engine, 1, queue="elsewhere")
+        assert ids(await soon(waiting)) == wanted
+
+
+async def test_servers_of_the_version_before_tell_of_pairs_and_are_told(servers: Servers, dsn: str) -> None:
+    """While servers are replaced one by one: nobody looks for these pairs again."""
+    one, other = servers
+    await Crew(one, "host").join(("play", "elsewhere"))
+    crew = await Crew(other).join(("work", "line"))
+    waiting = asyncio.create_task(crew.take(wait=5))
+    await asyncio.sleep(0.2)  # it has looked for what others serve
+    query(dsn, ADOPTED.format(worker=crew.id))
+    query(dsn, "select pg_notify('polos_wake', %s)", f"pairs:{crew.id}")
+    wanted = await enqueue(one, 1, queue="elsewhere")
+    assert ids(await soon(waiting)) == wanted
+    with psycopg.connect(dsn, autocommit=True) as old:
+        old.execute("listen polos_wake")
+        await enqueue(one, 1, queue="nowhere")
+        told = await asyncio.to_thread(lambda: [each.payload for each in old.notifies(timeout=1)])
+    assert f"pairs:{crew.id}" in told
 
 
 @pytest.mark.alone
