@@ -496,7 +496,8 @@ class Desk:
         for queue_id, room in share.room.items():
             given = picked[queue_id]
             self.bloat.claimed(queue_id, given)
-            more = share.found.get(queue_id, 0) > given if given else total >= capacity
+            # None given: all were dealt before, or it was changed while it was picked.
+            more = share.found[queue_id] > given if given else total >= capacity or queue_id in share.missed
             empty = given < room and not more
             self._board.settle(
                 queue_id,

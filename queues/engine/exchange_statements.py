@@ -142,14 +142,17 @@ class Share(NamedTuple):
     rows: list[list[Row]]  # of each taker, in the order of the line
     room: dict[int, int]  # of each queue that was locked
     found: dict[int, int]  # on each queue that gave something, up to its room: what may be more than it gave
+    missed: set[int]  # queues where something was found, if they gave nothing
     timed: set[int]  # queues whose executions may have deadlines
 
 
 def shares(rows: Iterable[Row], takers: int) -> Share:
-    share = Share([[] for _ in range(takers)], {}, {}, set())
+    share = Share([[] for _ in range(takers)], {}, {}, set(), set())
     for row in rows:
         if row[0] is None:
             share.room[row[1]] = row[13]
+            if row[12]:
+                share.missed.add(row[1])
             if row[4]:
                 share.timed.add(row[1])
         else:

@@ -9,9 +9,10 @@
 -- chosen: dealt in turn over the queues, in the order given, up to what the workers can take, and in turn to the
 --         workers (`seats`, where there are several).
 -- An earlier claim of a picked row is copied to the holdings. Returns the claims, with the taker's number and how
--- many were found on their queue, then a row per queue (null id) with its room, and 1 where executions may have
--- deadlines. Locks: picked execution rows, skipping locked ones; the queues are locked already. Until the end of the
--- transaction nobody else can move a locked row, so it is found by its address (`ctid`). Slots, seats and workflows
+-- many were found on their queue, then a row per queue (null id) with its room, how many were found, and 1 where
+-- executions may have deadlines. Locks: picked execution rows, skipping locked ones; the queues are locked already. Until the end of the
+-- transaction nobody else can move a locked row, so it is found by its address (`ctid`); one that
+-- was changed between the snapshot and the lock is found by the next claim, and counts as found here. Slots, seats and workflows
 -- are arrays and not joins: a join here compares every row with every other.
 with tried as (
     select * from unnest(%(queues)s::bigint[], %(firsts)s::int[], %(lasts)s::int[]) as t (queue_id, first, last)
@@ -56,7 +57,7 @@ room as materialized (
     ) as h
 ),
 picked as materialized (
-    select r.queue_id, r.first, r.slot_generation, r.free, e.ats, e.agains
+    select r.queue_id, r.first, r.slot_generation, r.free, r.room, r.timed, e.ats, e.agains
     from room r
     cross join lateral (
         select array_agg(line.at) as ats, array_agg(line.again) as agains
@@ -116,4 +117,6 @@ claimed as (
 )
 select c.*, null::int as room from claimed c
 union all
-select null, r.queue_id, null, null, r.timed::int, null, null, null, null, null, null, null, null, r.room from room r
+select null, p.queue_id, null, null, p.timed::int, null, null, null, null, null, null, null,
+    cardinality(p.ats), p.room
+from picked p

@@ -13,8 +13,9 @@ from queues.engine import Engine, WorkerGone, exchange_statements
 from queues.engine.flight import Answers, Flight
 from queues.engine.statements import statement
 from queues.requests import Accepted, Exchange, Exchanged, NewExecution
+from tests.pace import soon
 
-from .crew import Crew, enqueue, query
+from .crew import Crew, enqueue, ids, query
 
 
 def new(id: UUID | None = None) -> NewExecution:
@@ -73,6 +74,26 @@ async def test_what_one_worker_comes_to_serve_meanwhile_is_not_given_to_another(
     monkeypatch.setattr(engine.database, "fly", lose_first)
     claims = await asyncio.gather(both.take(2), one.take(2))
     assert lost and {claimed.workflow_id for claimed in claims[1]} == {"work"}
+
+
+async def test_what_changes_while_it_is_picked_is_claimed_soon(
+    engine: Engine, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its new version is not in the claim's snapshot. Nobody wakes for a new priority; the poll is far away."""
+
+    def gated(name: str) -> str:
+        return statement(name).replace("as shared\n", "as shared from pg_advisory_xact_lock(77)\n")
+
+    monkeypatch.setattr(exchange_statements, "statement", gated)
+    crew = await Crew(engine).join(("work", "line"), line=5)
+    wanted = await enqueue(engine, 1)
+    with psycopg.connect(dsn, autocommit=True) as rival:
+        rival.execute("select pg_advisory_lock(77)")
+        waiting = asyncio.create_task(crew.take(wait=5))
+        await asyncio.sleep(0.3)
+        rival.execute("update queues_execution set priority = 1")
+        rival.execute("select pg_advisory_unlock(77)")
+    assert ids(await soon(waiting)) == wanted
 
 
 async def test_without_anybody_who_waits_it_is_stored_alone(engine: Engine, flights: list[int]) -> None:
