@@ -116,7 +116,7 @@ async def test_what_never_started_and_is_tried_again_with_a_head_start_is_found(
     await drain(crew, dsn)
     assert query(dsn, "select place > now() - interval '50 seconds' from queues_floor") == [(True,)]
     await in_django(operate.retry_execution, given, **ACT)
-    assert ids(await crew.take(1)) == [given]
+    assert ids(await crew.take(1, wait=5)) == [given]
 
 
 async def queue_ids(dsn: str) -> list[int]:
