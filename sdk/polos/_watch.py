@@ -95,7 +95,7 @@ class LoopWatch:
                 time.monotonic() - asked, culprit, self._lease_seconds,
             )  # fmt: skip
         self._answered.wait()
-        if not self._over.is_set():
+        if self._last[0] > asked:  # it went on, even if only to end this registration; else the loop has ended
             logger.warning(
                 "The event loop was blocked for %.1f s by %s: %s.", time.monotonic() - asked, culprit, ADVICE
             )

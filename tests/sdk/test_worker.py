@@ -543,6 +543,7 @@ async def test_what_blocks_the_event_loop_is_named_and_so_is_the_lease_that_it_c
     async with working(call_api):
         execution = await server.add("call_api")
         await server.until(lambda: len(server.bodies("/workers")) == 2)
+        await server.until(lambda: "make the workflow a sync function" in caplog.text)
     says = r"by call_api \(execution {}\) at .*test_worker\.py:\d+".format(execution["id"])
     assert re.search(rf"has been blocked for 0\.\d s {says}\. No heartbeat", caplog.text)
     assert re.search(rf"was blocked for 0\.\d s {says}: make the workflow a sync function", caplog.text)
