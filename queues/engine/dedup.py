@@ -137,6 +137,9 @@ async def settle(
             await _replace(conn, item, decision.holder)
         elif decision.act == "cancel" and decision.holder is not None and item.id in added:
             await _cancel(conn, item, decision.holder, by, settled)
+        elif decision.holder is not None and decision.holder.after is not None and item.id in added:
+            # Whoever had the key was cancelled while it waited for an older one to stop, which still has not.
+            await _follow(conn, item, decision.holder.after, settled)
     missing = [item.id for item, decision in pairs if decision.had == item.id and item.id not in added]
     if missing:  # children whose parent is gone
         await conn.execute(statement("drop_keys"), {"ids": uuids(missing)})
@@ -179,5 +182,9 @@ async def _cancel(conn: Connection, item: Keyed, old: Holder, by: str, settled: 
         if not stopping:
             settled.ended.append((old.id, item.queue_id, row[0], old.parent_id))
     if (after := old.id if stopping else old.after) is not None:
-        await conn.execute(statement("follow"), {"id": item.id, "after": after})
-        settled.following.add(item.id)
+        await _follow(conn, item, after, settled)
+
+
+async def _follow(conn: Connection, item: Keyed, after: UUID, settled: Settled) -> None:
+    await conn.execute(statement("follow"), {"id": item.id, "after": after})
+    settled.following.add(item.id)

@@ -161,6 +161,8 @@ def take_key_back(execution_id: UUID) -> None:
     """Before the execution is locked: whoever enqueues locks in this order."""
     values = {"id": execution_id}
     found = _locked_key(values)
+    if found is not None and found.stopping_status is not None:
+        raise one_at_a_time(found.key, holder=found.stopping, status=found.stopping_status)
     if found is None or found.holder == execution_id:
         return
     if found.status is not None:
@@ -184,6 +186,8 @@ class _Key(NamedTuple):
     key: str
     holder: UUID | None
     status: str | None  # None: it is final
+    stopping: UUID | None  # an older one that it waits for, or waited for when it was cancelled
+    stopping_status: str | None
 
 
 def _locked_key(values: dict[str, UUID]) -> _Key | None:

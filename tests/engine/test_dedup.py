@@ -12,7 +12,7 @@ import pytest
 from msgspec import Raw
 
 from queues.engine import Engine, NotPossible
-from queues.engine.operate import retry_execution
+from queues.engine.operate import cancel_execution, retry_execution
 from queues.ids import uuid7
 from queues.models import Change
 from queues.requests import Accepted, Deduplication, NewExecution, NewWait, Parent
@@ -196,6 +196,26 @@ async def test_the_new_one_starts_when_the_old_one_has_stopped(engine: Engine, d
     await crew.end([first.id], "cancelled")
     query(dsn, LATER_FLOOR)
     engine.desk.bloat.is_high = True  # claims look for floors
+    await engine.duties.deadlines()
+    assert ids(await crew.take()) == [third.id]
+
+
+@pytest.mark.parametrize("policy", ["skip", "replace", "cancel_old"])
+async def test_one_that_comes_when_the_second_was_cancelled_still_waits_for_the_first(
+    engine: Engine, dsn: str, policy: Policy
+) -> None:
+    crew = await joined(engine)
+    first = await one(engine, "cancel_old")
+    await crew.take()
+    second = await one(engine, "cancel_old", 2)
+    await in_django(cancel_execution, second.id, actor="ana", through=Change.Through.REST)
+    with pytest.raises(NotPossible, match=f"One at a time: {first.id} .* is cancelling"):
+        await in_django(retry_execution, second.id, actor="ana", through=Change.Through.REST)
+    third = await one(engine, policy, 3)
+    assert (third.created, third.status) == (True, "waiting")
+    await engine.duties.deadlines()
+    assert await crew.take() == []
+    await crew.end([first.id], "cancelled")
     await engine.duties.deadlines()
     assert ids(await crew.take()) == [third.id]
 
