@@ -161,9 +161,11 @@ def take_key_back(execution_id: UUID) -> None:
     """Before the execution is locked: whoever enqueues locks in this order."""
     values = {"id": execution_id}
     found = _locked_key(values)
-    if found is not None and found.stopping_status is not None:
+    if found is None:
+        return
+    if found.stopping_status is not None:
         raise one_at_a_time(found.key, holder=found.stopping, status=found.stopping_status)
-    if found is None or found.holder == execution_id:
+    if found.holder == execution_id:
         return
     if found.status is not None:
         raise one_at_a_time(found.key, holder=found.holder, status=found.status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import psycopg
 import pytest
@@ -61,27 +62,15 @@ MUTANTS: dict[str, tuple[Check, Callable[[], Text]]] = {
         check.a_changed_limit_is_seen_by_the_next_claim,
         lambda: mutant(lock_queues=(("pg_try_advisory_xact_lock_shared(7105, q.id::int)", "true"),)),
     ),
-    "no token in finish": (check.a_stale_token_changes_nothing, lambda: mutant(finish=NO_TOKEN)),
-    "no status in finish": (
-        check.a_result_after_the_end_changes_nothing,
-        lambda: mutant(finish=NO_STATUS),
-    ),
-    "no status in finish, after a sweep": (
-        check.a_result_that_waited_for_the_sweep_is_refused,
-        lambda: mutant(finish=NO_STATUS),
-    ),
-    "no token in finish, of what completed": (
-        check.a_stale_token_changes_nothing,
-        lambda: mutant(finish_completed=NO_TOKEN),
-    ),
-    "no status in finish, of what completed": (
-        check.a_result_after_the_end_changes_nothing,
-        lambda: mutant(finish_completed=NO_STATUS),
-    ),
-    "no status in finish, of what completed, after a sweep": (
-        check.a_result_that_waited_for_the_sweep_is_refused,
-        lambda: mutant(finish_completed=NO_STATUS),
-    ),
+    **{
+        f"{how} in {ending}": (holds, partial(mutant, **{ending: taken_out}))
+        for ending in ("finish", "finish_completed")
+        for how, holds, taken_out in (
+            ("no token", check.a_stale_token_changes_nothing, NO_TOKEN),
+            ("no status", check.a_result_after_the_end_changes_nothing, NO_STATUS),
+            ("after a sweep, no status", check.a_result_that_waited_for_the_sweep_is_refused, NO_STATUS),
+        )
+    },
     "finish looks before it locks": (
         check.a_failure_that_waited_for_a_cancel_does_not_come_back,
         lambda: mutant(finish=(("when e.status =", f"when {STATUS_BEFORE} ="),)),
@@ -132,7 +121,7 @@ MUTANTS: dict[str, tuple[Check, Callable[[], Text]]] = {
     ),
 }
 PROMISES: dict[str, tuple[Promise, Callable[[], Text]]] = {
-    "no token in finish, of what completed": (
+    "no token in finish_completed": (
         promises.a_stale_token_is_refused,
         lambda: mutant(finish_completed=NO_TOKEN),
     ),
