@@ -312,18 +312,24 @@ class Engine:
                 self.board.say_room(queue_id)
                 self.board.say_work(queue_id, (workflow,))
 
-    def _committed(self, ended: list[Ended], claimed: set[int], count: int) -> None:
+    def _committed(self, ended: list[Ended], claimed: set[int], count: int, filled: set[int]) -> None:
+        """What ended made room, unless the same transaction filled it: then nobody need try that queue. With jobs
+        of 10 ms under a limit of 5 every third transaction found out just that."""
         self.stats.claims += count
         freed = set()
         for _, queue_id, status, _ in ended:
             if queue_id not in freed:
                 freed.add(queue_id)
-                self.board.say_room(queue_id)
+                if queue_id not in filled:
+                    self.board.say_room(queue_id)
             if status == "queued":
                 self.board.say_anything(queue_id)
         self._count(ended)
-        if freed or claimed:
-            self._changed(freed | claimed)
+        self.wakes.tell_others(freed - filled)
+        if changed := freed | claimed:
+            self.wakes.tell_others_later(changed)
+            for listener in self.listeners:  # the desk looks again by itself after each of its transactions
+                listener(changed)
 
     def _count(self, ended: Sequence[Ended]) -> None:
         begun: list[UUID] = []  # to wait

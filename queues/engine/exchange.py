@@ -142,7 +142,7 @@ class Desk:
         *,
         lease: float,
         queue_name: Callable[[int], str],
-        on_commit: Callable[[list[Ended], set[int], int], None],
+        on_commit: Callable[[list[Ended], set[int], int, set[int]], None],
         on_unheard: Callable[[UUID, UUID], None],
         on_stale: Callable[[int], None],
         on_woken: Callable[[set[tuple[int, str]]], None],
@@ -376,10 +376,11 @@ class Desk:
         outcome, parties = landed.read(), landed.parties
         await self._answer_results(landed.handing_in, outcome)
         self._note_claims(landed.claiming, outcome)
+        filled: set[int] = set()
         for party, share in zip(parties, outcome.shares, strict=True):
-            self._settle(party, share, outcome, landed.since)
+            filled |= self._settle(party, share, outcome, landed.since)
         claims = [row for share in outcome.shares for own in share.rows for row in own]
-        self._on_commit(outcome.ended, {row[1] for row in claims}, len(claims))
+        self._on_commit(outcome.ended, {row[1] for row in claims}, len(claims), filled)
         if outcome.woken:
             self._on_woken({(row[1], row[2]) for row in outcome.woken})
         for party, share in zip(parties, outcome.shares, strict=True):
@@ -477,24 +478,29 @@ class Desk:
             if token is not None and visit.request.received < seq < visit.request.seq:
                 self._on_unheard(visit.member.id, token)  # the worker gave up on that reply
 
-    def _settle(self, party: Party, share: Share, outcome: Outcome, since: int) -> None:
-        """Hints that proved wrong are taken back; a queue that somebody else held is waited for."""
+    def _settle(self, party: Party, share: Share, outcome: Outcome, since: int) -> set[int]:
+        """Hints that proved wrong are taken back; a queue that somebody else held is waited for. Returns the
+        queues that have no room left."""
         begun = [visit for visit in party.visits if visit.member.id in outcome.begun]
-        if begun:
-            self._settle_hints(begun, share, since)
-            for queue_id in party.served:
-                if queue_id not in outcome.locked:
-                    self._claim_skipped_soon(queue_id)
+        if not begun:
+            return set()
+        for queue_id in party.served:
+            if queue_id not in outcome.locked:
+                self._claim_skipped_soon(queue_id)
+        return self._settle_hints(begun, share, since)
 
-    def _settle_hints(self, begun: list[Visit], share: Share, since: int) -> None:
+    def _settle_hints(self, begun: list[Visit], share: Share, since: int) -> set[int]:
         picked = Counter(row[1] for own in share.rows for row in own)
         capacity, total = sum(visit.request.capacity for visit in begun), picked.total()
         self._board.note_found(len(share.room), sum(share.found.values()))
         if len(share.room) > 1:
             for visit in begun:
                 self._board.had_turn(visit.member, picked)
+        filled: set[int] = set()
         for queue_id, room in share.room.items():
             given = picked[queue_id]
+            if given >= room and room < capacity:
+                filled.add(queue_id)
             self.bloat.claimed(queue_id, given)
             # None given: all were dealt before, or it was changed while it was picked.
             more = share.found[queue_id] > given if given else total >= capacity or queue_id in share.missed
@@ -502,9 +508,10 @@ class Desk:
             self._board.settle(
                 queue_id,
                 since=since,
-                full=given >= room and room < capacity,
+                full=queue_id in filled,
                 empty_for=begun[0].member.pairs[queue_id] if empty else (),
             )
+        return filled
 
     async def _answer_claims(self, visits: list[Visit], share: Share, outcome: Outcome) -> None:
         for visit, own in zip(visits, share.rows, strict=True):
@@ -660,7 +667,7 @@ class Desk:
         if executions and share.timed:
             executions = await self._with_deadlines(executions)
         if executions:
-            self._on_commit([], {queue_id}, len(executions))
+            self._on_commit([], {queue_id}, len(executions), set())
             self._leave(visit)
             visit.reply(executions)
 

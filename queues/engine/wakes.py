@@ -27,6 +27,7 @@ from .statements import statement
 CHANNEL = "polos_wake"
 NOTIFY = "select pg_notify(%(channel)s::text, %(payload)s::text)"
 DEBOUNCE = 0.02  # seconds: how long a hint to other servers may wait for company
+CALM = 0.1  # and one that only their pages need: under a limit every claim has one
 MOST_IDS = 500  # ids in one payload; 8,000 bytes are allowed
 
 log = logging.getLogger(__name__)
@@ -53,11 +54,18 @@ class Wakes:
         self._on_drains = on_drains
         self._on_lost = on_lost
         self._touched: set[int] = set()
+        self._hurry = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
         self._tellers: WeakSet[Connection] = WeakSet()  # that told of pairs
 
     def tell_others(self, queue_ids: set[int]) -> None:
-        """Other servers learn soon that something changed on these queues."""
+        """Other servers learn soon that something changed on these queues: they may find work or room there."""
+        if queue_ids:
+            self._hurry.set()
+            self.tell_others_later(queue_ids)
+
+    def tell_others_later(self, queue_ids: set[int]) -> None:
+        """There is nothing for them to find, only to show."""
         self._touched |= queue_ids
         if self._touched and (self._sender is None or self._sender.done()):
             self._sender = asyncio.create_task(self._send())
@@ -70,8 +78,13 @@ class Wakes:
 
     async def _send(self) -> None:
         while self._touched:
-            await asyncio.sleep(DEBOUNCE)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CALM):
+                    await self._hurry.wait()
+                    await asyncio.sleep(DEBOUNCE)
             ids = [self._touched.pop() for _ in range(min(MOST_IDS, len(self._touched)))]
+            if not self._touched:
+                self._hurry.clear()
             payload = f"queues:{self.server}:{','.join(map(str, ids))}"
             with contextlib.suppress(EngineUnavailable):  # a lost hint: the poll finds it
                 flight = Flight()

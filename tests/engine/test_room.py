@@ -1,0 +1,138 @@
+"""What a transaction frees and fills again is no room for anybody; and a repeat is never told «nothing»."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from queues.engine import Engine, EngineUnavailable
+from queues.engine.flight import Answers, Flight
+from queues.requests import Exchange, Exchanged
+from tests.pace import soon
+
+from .crew import Crew, engine_on, enqueue, ids
+
+
+@pytest.fixture
+def flights(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many statements each transaction of the desk had."""
+    counts: list[int] = []
+    real = engine.database.fly
+
+    async def fly(flight: Flight) -> Answers:
+        if "pg_notify" not in flight.statements[0][0].text.decode():
+            counts.append(len(flight.statements))
+        return await real(flight)
+
+    monkeypatch.setattr(engine.database, "fly", fly)
+    return counts
+
+
+async def waits(crew: Crew, capacity: int = 10) -> asyncio.Task[Exchanged]:
+    poll = asyncio.create_task(crew.exchange(capacity=capacity, wait=5))
+    await asyncio.sleep(0.1)
+    assert not poll.done()
+    return poll
+
+
+async def handed_in_for_another(crew: Crew) -> None:
+    """Ends one of a full queue, in a transaction that fills its place: the queue is as full as before."""
+    done = crew.finished(next(iter(crew.held)))
+    reply = await crew.exchange(capacity=5, results=[done])
+    assert len(reply.executions) == 1
+    del crew.held[done.id]
+
+
+async def test_a_full_queue_is_not_tried_again_after_a_place_was_filled_at_once(
+    engine: Engine, flights: list[int]
+) -> None:
+    one, other = [await Crew(engine, name).join(("work", "line"), line=2) for name in ("one", "other")]
+    await enqueue(engine, 9)
+    assert len(await one.take(5)) == 2
+    await other.take(5)
+    flights.clear()
+    poll = await waits(other)
+    assert flights == [1]  # its row takes the claim
+    await handed_in_for_another(one)
+    await asyncio.sleep(0.1)
+    assert flights == [1, 4]  # and none that tries the queue once more for the one that waits
+    await one.end([next(iter(one.held))])
+    assert len((await soon(poll)).executions) == 1
+    assert flights == [1, 4, 4]
+
+
+async def test_room_that_a_claim_leaves_is_found_by_another_worker(engine: Engine) -> None:
+    """Whoever hands in takes no more than it asks for: what it leaves is room."""
+    one, other = [await Crew(engine, name).join(("work", "line"), line=3) for name in ("one", "other")]
+    await enqueue(engine, 9)
+    first = await one.take(5)
+    assert len(first) == 3
+    assert len((await one.exchange(capacity=1, results=[one.finished(id) for id in ids(first)])).executions) == 1
+    assert len(await other.take(5)) == 2
+
+
+async def test_another_server_learns_at_once_of_room_that_nobody_here_took(engine: Engine, dsn: str) -> None:
+    """What was filled at once is told later: there is nothing to find. What was not must not wait for that."""
+    async with engine_on(dsn) as second:
+        one = await Crew(engine, "one").join(("work", "line"), line=1)
+        other = await Crew(second, "other").join(("work", "line"), line=1)
+        await enqueue(engine, 3)
+        await one.take(1)
+        await other.take(1)
+        poll = await waits(other)
+        hurries = engine.wakes._hurry
+        await asyncio.sleep(0.3)
+        await handed_in_for_another(one)
+        assert not hurries.is_set()
+        await one.end([next(iter(one.held))])
+        assert hurries.is_set()
+        assert len((await soon(poll)).executions) == 1
+
+
+async def test_many_queues_are_told_without_a_pause_between(engine: Engine, dsn: str) -> None:
+    many = set(range(1_000_000, 1_010_000))
+    heard: set[int] = set()
+    async with engine_on(dsn) as second:
+        await asyncio.sleep(0.3)  # it listens
+        all_heard = asyncio.Event()
+
+        def hear(queue_ids: list[int]) -> None:
+            heard.update(queue_ids)
+            if heard >= many:
+                all_heard.set()
+
+        second.wakes._on_queues = hear
+        engine.wakes.tell_others(many)
+        await soon(all_heard.wait())
+
+
+async def test_a_repeat_that_would_wait_gets_what_its_first_try_was_given(engine: Engine) -> None:
+    """Else the worker believes that it got nothing, and its heartbeats keep the slot for ever."""
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    await enqueue(engine, 2)
+    ask = Exchange(seq=1, capacity=5, wait=5)
+    first = await engine.exchange(crew.id, ask)  # fills the queue; the reply is lost
+    assert len(first.executions) == 1
+    again = await soon(engine.exchange(crew.id, ask))
+    assert (ids(again.executions), again.token) == (ids(first.executions), first.token)
+
+
+async def test_a_repeat_is_not_told_nothing_by_a_server_that_stops(engine: Engine) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    await enqueue(engine, 1)
+    ask = Exchange(seq=1, capacity=5, wait=5)
+    first = await engine.exchange(crew.id, ask)
+    repeat = asyncio.create_task(engine.exchange(crew.id, ask))
+    await engine.drain()
+    with suppress(EngineUnavailable):
+        assert ids((await soon(repeat)).executions) == ids(first.executions)
+
+
+async def test_the_next_claim_gives_up_at_once_what_was_never_heard_of(engine: Engine) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    (id,) = await enqueue(engine, 1)
+    await engine.exchange(crew.id, Exchange(seq=1, capacity=5, wait=5))  # the reply is lost
+    following = await soon(engine.exchange(crew.id, Exchange(seq=2, capacity=5, wait=5)))
+    assert ids(following.executions) == [id]
