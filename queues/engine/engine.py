@@ -328,8 +328,7 @@ class Engine:
         self.wakes.tell_others(freed - filled)
         if changed := freed | claimed:
             self.wakes.tell_others_later(changed)
-            for listener in self.listeners:  # the desk looks again by itself after each of its transactions
-                listener(changed)
+            self._show(changed)  # the desk looks again by itself after each of its transactions
 
     def _count(self, ended: Sequence[Ended]) -> None:
         begun: list[UUID] = []  # to wait
@@ -371,6 +370,9 @@ class Engine:
 
     def _wake(self, queue_ids: set[int]) -> None:
         self.desk.look_again()
+        self._show(queue_ids)
+
+    def _show(self, queue_ids: set[int]) -> None:
         for listener in self.listeners:
             listener(queue_ids)
 

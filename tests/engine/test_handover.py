@@ -28,20 +28,6 @@ async def waiting(crew: Crew, capacity: int = 10) -> asyncio.Task[Exchanged]:
     return poll
 
 
-@pytest.fixture
-def flights(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many statements each flight had."""
-    counts: list[int] = []
-    real = engine.database.fly
-
-    async def fly(flight: Flight) -> Answers:
-        counts.append(len(flight.statements))
-        return await real(flight)
-
-    monkeypatch.setattr(engine.database, "fly", fly)
-    return counts
-
-
 async def test_it_is_stored_and_claimed_in_one_flight(engine: Engine, flights: list[int]) -> None:
     crew = await Crew(engine, "a").join(("work", "line"), line=5)
     poll = await waiting(crew)

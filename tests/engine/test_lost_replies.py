@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +14,9 @@ from queues.engine import Engine, EngineUnavailable
 from queues.engine.exchange import Visit
 from queues.engine.flight import Answers, Flight
 from queues.requests import Exchange, Finished
+from tests.pace import soon
 
-from .crew import Crew, engine_on, enqueue, query
+from .crew import Crew, engine_on, enqueue, ids, query
 from .test_servers import until_blocked
 
 
@@ -132,3 +134,33 @@ async def test_who_waits_is_served_beside_busy_ones(engine: Engine, dsn: str) ->
     stop = True
     await asyncio.gather(*tasks, poll)
     assert left > 0, "it was served only after the others had nothing more to do"
+
+
+async def test_a_repeat_that_would_wait_gets_what_its_first_try_was_given(engine: Engine) -> None:
+    """Else the worker believes that it got nothing, and its heartbeats keep the slot for ever."""
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    await enqueue(engine, 2)
+    ask = Exchange(seq=1, capacity=5, wait=5)
+    first = await engine.exchange(crew.id, ask)  # fills the queue; the reply is lost
+    assert len(first.executions) == 1
+    again = await soon(engine.exchange(crew.id, ask))
+    assert (ids(again.executions), again.token) == (ids(first.executions), first.token)
+
+
+async def test_a_repeat_is_not_told_nothing_by_a_server_that_stops(engine: Engine) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    await enqueue(engine, 1)
+    ask = Exchange(seq=1, capacity=5, wait=5)
+    first = await engine.exchange(crew.id, ask)
+    repeat = asyncio.create_task(engine.exchange(crew.id, ask))
+    await engine.drain()
+    with suppress(EngineUnavailable):
+        assert ids((await soon(repeat)).executions) == ids(first.executions)
+
+
+async def test_the_next_claim_gives_up_at_once_what_was_never_heard_of(engine: Engine) -> None:
+    crew = await Crew(engine).join(("work", "line"), line=1)
+    (id,) = await enqueue(engine, 1)
+    await engine.exchange(crew.id, Exchange(seq=1, capacity=5, wait=5))  # the reply is lost
+    following = await soon(engine.exchange(crew.id, Exchange(seq=2, capacity=5, wait=5)))
+    assert ids(following.executions) == [id]

@@ -1,33 +1,14 @@
-"""What a transaction frees and fills again is no room for anybody; and a repeat is never told «nothing»."""
+"""What a transaction frees and fills again is no room for anybody; what it leaves is, on every server."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
-import pytest
-
-from queues.engine import Engine, EngineUnavailable
-from queues.engine.flight import Answers, Flight
-from queues.requests import Exchange, Exchanged
+from queues.engine import Engine
+from queues.requests import Exchanged
 from tests.pace import soon
 
 from .crew import Crew, engine_on, enqueue, ids
-
-
-@pytest.fixture
-def flights(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many statements each transaction of the desk had."""
-    counts: list[int] = []
-    real = engine.database.fly
-
-    async def fly(flight: Flight) -> Answers:
-        if "pg_notify" not in flight.statements[0][0].text.decode():
-            counts.append(len(flight.statements))
-        return await real(flight)
-
-    monkeypatch.setattr(engine.database, "fly", fly)
-    return counts
 
 
 async def waits(crew: Crew, capacity: int = 10) -> asyncio.Task[Exchanged]:
@@ -106,33 +87,3 @@ async def test_many_queues_are_told_without_a_pause_between(engine: Engine, dsn:
         second.wakes._on_queues = hear
         engine.wakes.tell_others(many)
         await soon(all_heard.wait())
-
-
-async def test_a_repeat_that_would_wait_gets_what_its_first_try_was_given(engine: Engine) -> None:
-    """Else the worker believes that it got nothing, and its heartbeats keep the slot for ever."""
-    crew = await Crew(engine).join(("work", "line"), line=1)
-    await enqueue(engine, 2)
-    ask = Exchange(seq=1, capacity=5, wait=5)
-    first = await engine.exchange(crew.id, ask)  # fills the queue; the reply is lost
-    assert len(first.executions) == 1
-    again = await soon(engine.exchange(crew.id, ask))
-    assert (ids(again.executions), again.token) == (ids(first.executions), first.token)
-
-
-async def test_a_repeat_is_not_told_nothing_by_a_server_that_stops(engine: Engine) -> None:
-    crew = await Crew(engine).join(("work", "line"), line=1)
-    await enqueue(engine, 1)
-    ask = Exchange(seq=1, capacity=5, wait=5)
-    first = await engine.exchange(crew.id, ask)
-    repeat = asyncio.create_task(engine.exchange(crew.id, ask))
-    await engine.drain()
-    with suppress(EngineUnavailable):
-        assert ids((await soon(repeat)).executions) == ids(first.executions)
-
-
-async def test_the_next_claim_gives_up_at_once_what_was_never_heard_of(engine: Engine) -> None:
-    crew = await Crew(engine).join(("work", "line"), line=1)
-    (id,) = await enqueue(engine, 1)
-    await engine.exchange(crew.id, Exchange(seq=1, capacity=5, wait=5))  # the reply is lost
-    following = await soon(engine.exchange(crew.id, Exchange(seq=2, capacity=5, wait=5)))
-    assert ids(following.executions) == [id]
