@@ -442,8 +442,8 @@ class Enqueuer:
 
     async def _enqueue_keyed(self, batch: _Batch, items: list[Keyed], by: str) -> list[Accepted | Conflict]:
         outcome = await self._database.again(lambda: self._decide_keyed(batch, items, by))
-        if outcome.added:
-            kinds = [kind for id, kind in zip(batch.ids, batch.kinds, strict=True) if id in outcome.added]
+        if outcome.startable:
+            kinds = [kind for id, kind in zip(batch.ids, batch.kinds, strict=True) if id in outcome.startable]
             self._on_enqueued({(kind.queue.id, kind.workflow) for kind in kinds}, False)
         self._on_settled(outcome.settled)
         others = [n for n, id in enumerate(batch.ids) if id not in outcome.answers]
@@ -467,6 +467,10 @@ class Enqueuer:
             adding = [n for n, each in zip(fresh, decisions, strict=True) if each.act in ("add", "cancel")]
             outcome.added = await _add(conn, batch, {n: to_be_added(items[n]) for n in adding})
             outcome.settled = await settle(conn, own, decisions, added=outcome.added, by=by)
+            outcome.startable = {
+                item.id for item, each in zip(own, decisions, strict=True) if _was_locked(item, each)
+            }
+            outcome.startable.update(outcome.added)
         for n, decision in zip(fresh, decisions, strict=True):
             if (answer := _answer_keyed(batch.ids[n], batch.kinds[n], decision, outcome)) is not None:
                 outcome.answers[batch.ids[n]] = answer
@@ -480,6 +484,12 @@ class _Outcome:
     answers: dict[UUID, Accepted | Conflict]
     added: dict[UUID, Row]  # id, status, time
     settled: Settled
+    startable: set[UUID] = dataclasses.field(default_factory=set)  # that were added, or whose holder may start
+
+
+def _was_locked(item: Keyed, decision: Decision) -> bool:
+    """Claims passed over who has the key, and took the line for empty."""
+    return item.asked.policy != "skip" and decision.holder is not None and decision.holder.status == Status.QUEUED
 
 
 async def _add(conn: Connection, batch: _Batch, requests: dict[int, NewExecution]) -> dict[UUID, Row]:

@@ -126,9 +126,10 @@ def change_priority(
     with transaction.atomic():
         row = lock(execution_id)
         check_seen(row, seen)
-        prioritise(row, priority)
+        done = prioritise(row, priority)
         before, after = str(row.priority), str(priority)
         note(row, Change.Kind.PRIORITY, after, before=before, actor=actor, through=through, reason=reason)
+        tell({done.wake})
 
 
 # -- the bodies, for one and for many: each on a row that is locked already --------------------------------

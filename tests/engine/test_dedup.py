@@ -12,7 +12,7 @@ import pytest
 from msgspec import Raw
 
 from queues.engine import Engine, NotPossible
-from queues.engine.operate import cancel_execution, retry_execution
+from queues.engine.operate import cancel_execution, change_priority, retry_execution
 from queues.ids import uuid7
 from queues.models import Change
 from queues.requests import Accepted, Deduplication, NewExecution, NewWait, Parent
@@ -385,6 +385,28 @@ async def test_who_decides_about_a_key_is_waited_for(dsn: str) -> None:
         second = await waiting
     assert (second.created, second.id != first.id) == (True, True)
     assert isinstance(second.enqueued_at, dt.datetime)
+
+
+@pytest.mark.parametrize("act", ["another payload", "another priority"])
+async def test_who_was_passed_over_while_it_was_locked_is_found_once_it_is_not(dsn: str, act: str) -> None:
+    """The claim finds nothing else in the line, and forgets that there was work."""
+    async with engine_on(dsn) as engine:
+        crew = await joined(engine)
+        first = await one(engine)
+        with psycopg.connect(dsn) as other:
+            other.execute("select from queues_execution for update")
+            assert await crew.take() == []
+            changing = one(engine, "replace", 2) if act == "another payload" else more_important(first.id)
+            waiting = asyncio.create_task(changing)
+            while not query(dsn, LOCKED):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        taking = asyncio.create_task(crew.take(wait=30))
+        await waiting
+        assert ids(await soon(taking)) == [first.id]
+
+
+async def more_important(id: UUID) -> None:
+    await in_django(change_priority, id, priority=60, actor="ana", through=Change.Through.PAGE)
 
 
 @pytest.mark.parametrize("meanwhile", ["is queued again", "gets the key"])
