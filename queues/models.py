@@ -177,9 +177,9 @@ class Worker(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=200)
     host = models.CharField(max_length=200, blank=True, default="")
-    pid = models.PositiveIntegerField(null=True, blank=True)
+    pid = models.IntegerField(null=True, blank=True)
     sdk_version = models.CharField(max_length=50, blank=True, default="")
-    max_concurrent = models.PositiveIntegerField(default=100)
+    max_concurrent = models.IntegerField(default=100)
     state = models.CharField(max_length=10, choices=State.choices, default=State.ALIVE)
     key_name = models.CharField(max_length=100, blank=True, default="")  # API key used, empty in local mode
     registered_at = models.DateTimeField()
@@ -250,8 +250,9 @@ class Execution(models.Model):
     Every index costs a write per status change, so there are few, and all but the key are partial. The
     row holds its last claim; earlier ones are copied to `Holding` when the next one begins. No foreign
     keys: a check per row costs more than the insert, and queues are never deleted while they hold work. No check
-    constraints: PostgreSQL reads and plans them anew in each statement, an eighth of a small exchange. What holds
-    for every row is in `sql/contradictions.sql`, and the tests of the engine look at it after each of them.
+    constraints, and so no `PositiveIntegerField`, which brings one: PostgreSQL reads and plans them anew in each
+    statement, an eighth of a small exchange. What holds for every row is in `sql/contradictions.sql`, and the
+    tests of the engine look at it after each of them.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)  # UUIDv7: ordered by time
@@ -269,14 +270,14 @@ class Execution(models.Model):
     result = RawJSONField(null=True, blank=True)
     error = RawJSONField(null=True, blank=True)  # {"type", "message", "traceback"?, "reason"?}
 
-    attempt = models.PositiveIntegerField(default=0)  # tries begun
-    max_attempts = models.PositiveIntegerField(default=1)
-    losses = models.PositiveIntegerField(default=0)  # tries that ended with their worker
+    attempt = models.IntegerField(default=0)  # tries begun
+    max_attempts = models.IntegerField(default=1)
+    losses = models.IntegerField(default=0)  # tries that ended with their worker
 
     # the last claim
     worker_id = models.UUIDField(null=True, blank=True)
-    slot = models.PositiveIntegerField(null=True, blank=True)  # from 1; empty on an unlimited queue
-    slot_generation = models.PositiveIntegerField(default=0, db_default=0)  # of the queue, while held
+    slot = models.IntegerField(null=True, blank=True)  # from 1; empty on an unlimited queue
+    slot_generation = models.IntegerField(default=0, db_default=0)  # of the queue, while held
     token = models.UUIDField(null=True, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True)
     released_at = models.DateTimeField(null=True, blank=True)  # when that claim ended
@@ -290,7 +291,7 @@ class Execution(models.Model):
     parent_id = models.UUIDField(null=True, blank=True)
     root_id = models.UUIDField(null=True, blank=True)
     # How many of the claims went on after a wait: those are no tries. Empty: none.
-    resumes = models.PositiveIntegerField(null=True, blank=True)
+    resumes = models.IntegerField(null=True, blank=True)
     idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001
 
     class Meta:

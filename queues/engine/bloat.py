@@ -9,11 +9,9 @@ and 2 with it; without a limit 5 and 2.
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Iterable
-from functools import cache
 
 from .database import Database
 from .statements import statement
@@ -24,40 +22,6 @@ MANY_KEPT = 10_000  # while a transaction is open that keeps them
 CLAIMS = 2_000  # on one queue, from one renewal to the next
 LOOK_SECONDS = 5.0
 CHECK_SECONDS = 60.0
-
-_PICK = re.compile(r"cross join lateral \( -- pick\n(.*)\) as e -- picked", re.DOTALL)
-_COLUMNS = "x.ctid as at, x.place, x.id, x.released_at is not null as again"
-_FROM_FLOORS = """left join lateral (
-    select f.place from queues_floor f where f.queue_id = r.queue_id and f.workflow = p.workflow offset 0
-) as f on true
-cross join lateral (
-    select * from (
-        select {columns}
-        from queues_execution x
-        where x.queue_id = r.queue_id and x.workflow = p.workflow and x.status = 'queued'
-            and x.place >= coalesce(f.place, '-infinity')
-        order by x.place, x.id
-        limit r.room
-        for no key update skip locked
-    ) as line
-    union all
-    select * from (
-        select {columns}
-        from queues_execution x
-        where x.queue_id = r.queue_id and x.workflow = p.workflow and x.status = 'queued'
-            and x.place < f.place and (x.attempt > 0 or x.place < x.enqueued_at or x.due_at is not null)
-        order by x.place, x.id
-        limit r.room
-        for no key update skip locked
-    ) as early
-) as e"""
-
-
-@cache
-def claim_from_floors() -> str:
-    """`claim`, picking from the floors on, and what came back to a place under them (`raise_floors`). It finds the
-    same; looking for floors costs claims under a limit a few per cent, so it is left to when it helps."""
-    return _PICK.sub(_FROM_FLOORS.format(columns=_COLUMNS), statement("claim"))
 
 
 class Bloat:

@@ -12,8 +12,8 @@ from msgspec import Raw
 
 from ..requests import Claimed, Finished
 from .arrays import numbers, texts, uuids
-from .bloat import claim_from_floors
 from .board import Member
+from .claims import claim_statement
 from .database import Row
 from .flight import Flight
 from .statements import statement
@@ -117,7 +117,7 @@ def claim(
         "tokens": uuids(taker.token for taker in takers),
         "capacities": numbers(taker.capacity for taker in takers),
     }
-    return flight.add(claim_from_floors() if from_floors else statement("claim"), values)
+    return flight.add(claim_statement(alone=len(takers) == 1, from_floors=from_floors), values)
 
 
 def claims_that_end(results: Sequence[Finished]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 -- Second statement of a claim: admits executions of the locked queues to workers, under the queues' limits.
 -- tried:  the queues, and which of the workflows given are served on each: from first to last.
--- taker:  the workers that claim, all serving these; one whose lease is over takes nothing.
+-- taker:  the workers that claim, all serving these; one whose lease is over takes nothing. For one alone, as most
+--         are, this and `seats` are simpler (`engine/claims.py`).
 -- room:   limit − what is running or cancelling (`taken`), read under the lock. A paused queue has none. This is the
 --         one predicate that decides; gauges and «why is it waiting» use the same columns.
 -- free:   the lowest free slots. The count decides how many start, the numbers only who sits where.
@@ -21,13 +22,13 @@ ours as materialized (
     select string_to_array(current_setting('polos.locked'), ',')::bigint[] as locked,
         string_to_array(current_setting('polos.shared'), ',')::bigint[] as shared
 ),
-taker as materialized (
+taker as materialized ( -- takers
     select t.n, t.capacity, sum(t.capacity) over () as total
     from unnest(%(workers)s::uuid[], %(tokens)s::uuid[], %(capacities)s::int[])
         with ordinality as t (worker, token, capacity, n)
     join queues_worker w on w.id = t.worker
     where t.token = any(w.claim_token) and w.state = 'alive' and w.lease_until > clock_timestamp()
-),
+), -- of takers
 room as materialized (
     select h.*, case when h.taken is not null and h.room > 0 then array(
         select generate_series(1, cardinality(h.taken) + h.room)
@@ -95,7 +96,7 @@ seats as materialized (
         order by s.turn, t.n
     ) end as of_row
     from (select min(n) as foremost, count(*) > 1 as several from taker) as t
-),
+), -- of seats
 earlier as (
     insert into queues_holding (
         execution_id, queue_id, attempt, worker_id, slot, claimed_at, released_at, outcome, error
@@ -110,7 +111,7 @@ claimed as (
     set status = 'running', attempt = e.attempt + 1, slot = c.free[c.n], slot_generation = c.slot_generation,
         claimed_at = clock_timestamp(), worker_id = (%(workers)s::uuid[])[c.taker],
         token = (%(tokens)s::uuid[])[c.taker], released_at = null, outcome = '', error = null
-    from (select c.*, coalesce(s.of_row[c.k], s.foremost) as taker from seats s cross join chosen c) as c
+    from (select c.*, coalesce(s.of_row[c.k], s.foremost) as taker from seats s cross join chosen c) as c -- seated
     where e.ctid = c.at
     returning e.id, e.queue_id, e.workflow, e.payload::text, e.attempt, e.max_attempts, e.slot, e.enqueued_at,
         e.parent_id, e.root_id, c.k, c.taker, c.found

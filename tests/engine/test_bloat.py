@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from queues.engine import Engine, bloat, operate
+from queues.engine import Engine, bloat, claims, operate
 from queues.engine.arrays import numbers, texts
 from queues.engine.statements import statement
 from queues.ids import uuid7
@@ -208,7 +208,7 @@ def entries_read(db: psycopg.Connection[Any]) -> int:
 
 
 def from_floors(name: str) -> str:
-    return bloat.claim_from_floors() if name == "claim" else statement(name)
+    return claims.picking_from_floors(statement(name)) if name == "claim" else statement(name)
 
 
 @pytest.mark.parametrize("limit", [5, None])

@@ -10,6 +10,7 @@ import pytest
 from psycopg.errors import DeadlockDetected
 
 from queues.engine import Engine, WorkerGone, exchange_statements
+from queues.engine.claims import claim_statement
 from queues.engine.flight import Answers, Flight
 from queues.engine.statements import statement
 from queues.requests import Accepted, Exchange, Exchanged, NewExecution
@@ -65,7 +66,7 @@ async def test_what_one_worker_comes_to_serve_meanwhile_is_not_given_to_another(
 async def test_what_changes_while_it_is_picked_is_claimed_soon(
     engine: Engine, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its new version is not in the claim's snapshot. Nobody wakes for a new priority; the poll is far away."""
+    """Its new version is not in the claim's snapshot. Nobody is told of the change; the poll is far away."""
 
     def gated(name: str) -> str:
         return statement(name).replace("as shared\n", "as shared from pg_advisory_xact_lock(77)\n")
@@ -116,13 +117,13 @@ async def test_a_claim_that_fails_does_not_fail_what_arrives(
     poll = await waiting(crew)
     broken: list[str] = []
 
-    def once(name: str) -> str:
-        if name == "claim" and not broken:
-            broken.append(name)
-            return statement(name).replace("queues_worker", "no_such_table")
-        return statement(name)
+    def once(**form: bool) -> str:
+        if not broken:
+            broken.append("claim")
+            return claim_statement(**form).replace("queues_worker", "no_such_table")
+        return claim_statement(**form)
 
-    monkeypatch.setattr(exchange_statements, "statement", once)
+    monkeypatch.setattr(exchange_statements, "claim_statement", once)
     answers = await enqueue(engine, 1)
     assert len(answers) == 1 and broken
     ((id,),) = query(dsn, "select id from queues_execution")

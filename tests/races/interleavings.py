@@ -16,6 +16,7 @@ from uuid import UUID
 import psycopg
 
 from queues.engine.arrays import numbers, texts, uuids
+from queues.engine.claims import for_one
 from queues.engine.statements import statement
 from queues.ids import uuid7
 
@@ -106,7 +107,7 @@ def claim(
     values = {"queues": numbers([stage.queue])} if lock == "lock_queues" else {"queue": stage.queue}
     db.execute(text(lock).encode(), values)
     rows = db.execute(
-        text("claim").encode(),
+        for_one(text("claim")).encode(),
         {
             "queues": numbers([stage.queue]), "firsts": "{1}", "lasts": "{1}",
             "workflows": texts(["work"]), "workers": uuids([worker]),
