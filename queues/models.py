@@ -193,13 +193,14 @@ class Worker(models.Model):
     claim_seq = ArrayField(models.BigIntegerField(), size=2, default=no_claims)
     claim_token = ArrayField(models.UUIDField(null=True), size=2, null=True, blank=True)
     claim_at = ArrayField(models.DateTimeField(null=True), size=2, null=True, blank=True)
+    generation = models.IntegerField(default=0, db_default=0)  # of the row: see `begin_claims`
 
     class Meta:
         ordering = ("-registered_at",)
+        # Every claim renews the lease: no index has anything in it that changes then.
         indexes = (
-            models.Index(
-                fields=("lease_until",), name="worker_alive", condition=Q(state__in=("alive", "draining"))
-            ),
+            models.Index(fields=("id",), name="worker_living", condition=Q(state__in=("alive", "draining"))),
+            models.Index(fields=("id", "generation"), name="worker_newest"),
         )
 
     def __str__(self) -> str:

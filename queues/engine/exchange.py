@@ -576,7 +576,8 @@ class Desk:
     # -- a repeated exchange, a worker that is gone ------------------------------------------------
 
     async def _repeat(self, visit: Visit) -> None:
-        """The worker's row did not take the claim: gone, draining, or this is a repeat of an answered one."""
+        """The worker's row did not take the claim: gone, draining, or changed just then, or this is a repeat of an
+        answered one."""
         self._leave(visit)
         worker = {"worker": visit.member.id}
         async with self._database.connection() as conn, conn.transaction():
@@ -587,8 +588,11 @@ class Desk:
                 return visit.reply([], drain=True)
             lane = visit.request.lane
             seq, token = row[2][lane], row[3][lane]
-            if seq != visit.request.seq:
-                return visit.fail(WorkerGone(visit.member.id)) if seq < visit.request.seq else visit.reply([])
+            if seq < visit.request.seq:  # something else of the worker was written while this waited for the row
+                self._line.append(visit)
+                return None
+            if seq > visit.request.seq:
+                return visit.reply([])
             cursor = await conn.execute(statement("claimed_before"), worker | {"token": token})
             rows = await cursor.fetchall()
             await conn.execute(

@@ -1,7 +1,7 @@
 -- Second statement of a claim: admits executions of the locked queues to workers, under the queues' limits.
 -- tried:  the queues, and which of the workflows given are served on each: from first to last.
--- taker:  the workers that claim, all serving these; one whose lease is over takes nothing. For one alone, as most
---         are, this and `seats` are simpler (`engine/claims.py`).
+-- taker:  the workers that claim, all serving these; one that has not begun (`begin_claims`) takes nothing. For one
+--         alone, as most are, this and `seats` are simpler (`engine/claims.py`).
 -- room:   limit − what is running or cancelling (`taken`), read under the lock. A paused queue has none. This is the
 --         one predicate that decides; gauges and «why is it waiting» use the same columns.
 -- free:   the lowest free slots. The count decides how many start, the numbers only who sits where.
@@ -24,10 +24,8 @@ ours as materialized (
 ),
 taker as materialized ( -- takers
     select t.n, t.capacity, sum(t.capacity) over () as total
-    from unnest(%(workers)s::uuid[], %(tokens)s::uuid[], %(capacities)s::int[])
-        with ordinality as t (worker, token, capacity, n)
-    join queues_worker w on w.id = t.worker
-    where t.token = any(w.claim_token) and w.state = 'alive' and w.lease_until > clock_timestamp()
+    from unnest(%(workers)s::uuid[], %(capacities)s::int[]) with ordinality as t (worker, capacity, n)
+    where t.worker = any(string_to_array(current_setting('polos.begun', true), ',')::uuid[])
 ), -- of takers
 room as materialized (
     select h.*, case when h.taken is not null and h.room > 0 then array(

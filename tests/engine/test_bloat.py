@@ -16,7 +16,7 @@ from queues.engine.arrays import numbers, texts
 from queues.engine.statements import statement
 from queues.ids import uuid7
 from queues.models import Change
-from tests.races.interleavings import Stage, claim, finish, token_of
+from tests.races.interleavings import Stage, begin, claim, finish, token_of
 
 from .crew import Crew, engine_on, enqueue, ids, in_django, query
 
@@ -196,12 +196,10 @@ def entries_of_a_claim(stage: Stage, db: psycopg.Connection[Any]) -> int:
     return entries_read(db) - before
 
 
-def entries_read(db: psycopg.Connection[Any]) -> int:
+def entries_read(db: psycopg.Connection[Any], table: str = "queues_execution") -> int:
     db.execute("select pg_stat_force_next_flush()")
     db.commit()
-    row = db.execute(
-        "select sum(idx_tup_read) from pg_stat_user_indexes where relname = 'queues_execution'"
-    ).fetchone()
+    row = db.execute("select sum(idx_tup_read) from pg_stat_user_indexes where relname = %s", (table,)).fetchone()
     db.commit()
     assert row is not None
     return int(row[0])
@@ -227,6 +225,41 @@ def test_a_claim_does_not_walk_over_what_died_before(dsn: str, limit: int | None
             stage.main.execute(PASSED)
         after = entries_of_a_claim(stage, db)
     assert after < 20 < 300 <= before
+
+
+def test_beginning_does_not_walk_over_what_the_workers_row_was(dsn: str, pinned: None) -> None:
+    stage = Stage(dsn, limit=1)
+    worker, _ = stage.worker()
+    with stage.rival() as db:
+        db.execute("set enable_seqscan = off")
+        for seq in range(2, 2_000):
+            assert begin(db, statement, worker, seq) == 1
+            db.commit()
+        before = entries_read(db, "queues_worker")
+        assert begin(db, statement, worker, 2_000) == 1
+        db.commit()
+        assert 0 < entries_read(db, "queues_worker") - before < 30
+
+
+def test_beginning_changes_no_index(dsn: str) -> None:
+    """Of those that hold nothing back: the lease is in none."""
+    stage = Stage(dsn, limit=1)
+    worker, _ = stage.worker()
+    with stage.rival() as db:
+        before = updates(db)
+        for seq in range(2, 102):
+            begin(db, statement, worker, seq)
+            db.commit()
+        assert [after - was for after, was in zip(updates(db), before, strict=True)] == [100, 100]
+
+
+def updates(db: psycopg.Connection[Any]) -> tuple[int, int]:
+    """Of workers, and how many of those changed no index."""
+    entries_read(db, "queues_worker")
+    named = "relname = 'queues_worker'"
+    row = db.execute(f"select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where {named}").fetchone()
+    assert row is not None
+    return row
 
 
 def token_of_claim(db: psycopg.Connection[Any], id: UUID) -> UUID:

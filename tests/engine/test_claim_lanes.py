@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
+import psycopg
+
 from queues.engine import Engine
 from queues.requests import Exchange, Heartbeat
+from tests.pace import soon
 
 from .crew import Crew, enqueue, ids, query
 
@@ -39,6 +42,18 @@ async def test_the_next_claim_of_a_lane_gives_up_only_what_that_lane_never_heard
     held = [UUID(str(row[0])) for row in query(dsn, "select id from queues_execution where status = 'running'")]
     assert set(ids(kept.executions)) <= set(held)
     assert not set(ids(lost.executions)) & set(held)
+
+
+async def test_a_claim_that_waited_while_the_workers_row_changed_is_begun_again(engine: Engine, dsn: str) -> None:
+    """A heartbeat through another server, or the other lane there."""
+    crew = await Crew(engine).join(("work", "line"), line=10)
+    await enqueue(engine, 1)
+    with psycopg.connect(dsn) as rival:
+        rival.execute("update queues_worker set heartbeat_at = clock_timestamp()")
+        taking = asyncio.create_task(crew.take())
+        while not query(dsn, "select 1 from pg_stat_activity where wait_event_type = 'Lock'"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert len(await soon(taking)) == 1
 
 
 async def test_a_heartbeat_names_what_each_lane_heard_of(engine: Engine, dsn: str) -> None:

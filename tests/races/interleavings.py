@@ -105,6 +105,7 @@ def claim(
     """The two statements of a claim in an open transaction, as `exchange` runs them."""
     worker, token = stage.worker()
     values = {"queues": numbers([stage.queue])} if lock == "lock_queues" else {"queue": stage.queue}
+    db.execute(b"select set_config('polos.begun', %s, true)", (str(worker),))
     db.execute(text(lock).encode(), values)
     rows = db.execute(
         for_one(text("claim")).encode(),
@@ -404,6 +405,11 @@ def a_sweep_spares_a_worker_that_renews_in_time(dsn: str, text: Text, renew: str
         sweep = Second(stage, b, lambda db: db.execute(text("lost_workers").encode(), {"most": 10}).rowcount)
         sweep.is_blocked()
         assert sweep.after(a) == 0, "a worker was lost whose renewal was in time"
+
+
+def begin(db: Connection, text: Text, worker: UUID, seq: int, *, lane: int = 1) -> int:
+    values = {"ids": uuids([worker]), "seqs": numbers([seq]), "tokens": uuids([uuid7()]), "lanes": numbers([lane])}
+    return db.execute(text("begin_claims").encode(), values | {"lease": 60.0}).rowcount
 
 
 def what_is_cancelled_is_not_promoted(dsn: str, text: Text) -> None:
