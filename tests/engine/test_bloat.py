@@ -259,7 +259,7 @@ def updates(db: psycopg.Connection[Any]) -> tuple[int, int]:
     named = "relname = 'queues_worker'"
     row = db.execute(f"select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where {named}").fetchone()
     assert row is not None
-    return row
+    return int(row[0]), int(row[1])
 
 
 def token_of_claim(db: psycopg.Connection[Any], id: UUID) -> UUID:
