@@ -561,7 +561,8 @@ class Desk:
             asyncio.get_running_loop().call_later(left, self._time_over, visit)
 
     def _time_over(self, visit: Visit) -> None:
-        if not visit.busy:  # else its transaction answers it
+        """Unless a transaction has it, or it has left to go into the next one (`_repeat`): that answers it."""
+        if not visit.busy and self._hall.get(visit.place) is visit:
             self._leave(visit)
             visit.reply([])
 
@@ -661,7 +662,7 @@ class Desk:
         served = {queue_id: visit.member.pairs[queue_id]}
         number = statements.claim(flight, [visit.taker], served, from_floors=self.bloat.is_high)
         answers = await self._database.fly(flight)
-        if not answers[begun]:  # gone meanwhile: its next exchange or heartbeat learns it
+        if not answers[begun]:  # gone meanwhile: its next exchange or heartbeat learns it; or changed: tried again
             return
         share = shares(answers[number], 1)
         if not share.room:  # the limit is being changed right now: whoever does it says so afterwards

@@ -40,14 +40,4 @@ class Migration(migrations.Migration):
             name='slot_generation',
             field=models.IntegerField(db_default=0, default=0),
         ),
-        migrations.AlterField(
-            model_name='worker',
-            name='max_concurrent',
-            field=models.IntegerField(default=100),
-        ),
-        migrations.AlterField(
-            model_name='worker',
-            name='pid',
-            field=models.IntegerField(blank=True, null=True),
-        ),
     ]

@@ -56,6 +56,20 @@ async def test_a_claim_that_waited_while_the_workers_row_changed_is_begun_again(
     assert len(await soon(taking)) == 1
 
 
+async def test_who_has_left_the_hall_is_not_told_that_its_time_is_over(engine: Engine) -> None:
+    """It is begun again, maybe at this very moment: told «nothing», it would never hear of what it got."""
+    crew = await Crew(engine).join(("work", "line"), line=10)
+    poll = asyncio.create_task(crew.take(wait=0.3))
+    while not engine.desk._hall:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    (visit,) = engine.desk._hall.values()
+    engine.desk._leave(visit)
+    await asyncio.sleep(0.6)
+    assert not poll.done()
+    visit.reply([])
+    assert await poll == []
+
+
 async def test_a_heartbeat_names_what_each_lane_heard_of(engine: Engine, dsn: str) -> None:
     crew = await Crew(engine).join(("work", "line"), line=10)
     await enqueue(engine, 6)
