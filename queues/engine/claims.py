@@ -53,7 +53,7 @@ def claim_statement(*, alone: bool, from_floors: bool) -> str:
 
 
 def for_one(claim: str) -> str:
-    """A third less: nothing is dealt to workers."""
+    """A tenth less: nothing is dealt to workers."""
     claim = _TAKERS.sub(_ONE_TAKER, claim)
     return _SEATED.sub("(select c.*, 1 as taker from chosen c) as c\n", _SEATS.sub("", claim))
 

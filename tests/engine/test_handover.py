@@ -120,7 +120,7 @@ async def test_a_claim_that_fails_does_not_fail_what_arrives(
     def once(**form: bool) -> str:
         if not broken:
             broken.append("claim")
-            return claim_statement(**form).replace("queues_worker", "no_such_table")
+            return claim_statement(**form).replace("queues_queue", "no_such_table")
         return claim_statement(**form)
 
     monkeypatch.setattr(exchange_statements, "claim_statement", once)
