@@ -82,9 +82,11 @@ def django_db_setup(django_db_setup: None) -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[StartServer]:
+def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartServer]:
     """Starts real servers, stopped after the test: `server()` with data of its own and in local mode,
     `server(dsn=dsn)` on the test database, where callers need a key."""
+    if "dsn" in request.fixturenames:
+        request.getfixturevalue("dsn")  # first, so that it is emptied last: a server that runs would fill it again
     started: list[Server] = []
 
     def start(*options: str, dsn: str | None = None, env: Mapping[str, str] | None = None) -> Server:
