@@ -89,9 +89,11 @@ def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartServ
         request.getfixturevalue("dsn")  # first, so that it is emptied last: a server that runs would fill it again
     started: list[Server] = []
 
-    def start(*options: str, dsn: str | None = None, env: Mapping[str, str] | None = None) -> Server:
+    def start(
+        *options: str, dsn: str | None = None, env: Mapping[str, str] | None = None, fresh: bool = False
+    ) -> Server:
         more = {"DATABASE_URL": servers.url_of(dsn)} if dsn else {}
-        launched = servers.launch(tmp_path / "data", *options, env={**more, **(env or {})})
+        launched = servers.launch(tmp_path / "data", *options, env={**more, **(env or {})}, fresh=fresh)
         started.append(launched)
         return launched.wait_until_ready()
 

@@ -3,9 +3,10 @@
 -- said before. A worker that is not returned is gone, draining, or repeats itself. Who has begun is kept in a setting of
 -- the transaction, where `claim` finds it.
 -- The row changes with every claim, and while an old transaction keeps vacuum away, all that it was stays. So every
--- 128th claim gives it a new generation, from which it is found without walking over those before; and then it is
--- found by its address. One that was changed while its lock was waited for is not found, and not returned either: it is
--- begun again (`Desk._repeat`).
+-- 128th claim gives it a new generation, from which it is found without walking over those before: by `worker_newest`,
+-- the only index over the id as text, and the state is hidden from the planner, lest it takes another one. Then the row
+-- is found by its address. One that was changed while its lock was waited for is not found, and not returned either: it
+-- is begun again (`Desk._repeat`).
 -- Locks: worker rows, in the order of their id.
 with given as (
     select * from unnest(%(ids)s::uuid[], %(seqs)s::bigint[], %(tokens)s::uuid[], %(lanes)s::int[]) as g (id, seq, token, lane)
@@ -18,7 +19,8 @@ locked as (
     cross join lateral (
         select w.ctid as at, w.id, w.claim_seq[g.lane] as claim_seq, w.claim_token[g.lane] as claim_token
         from queues_worker w
-        where w.id = g.id and w.state = 'alive' and w.lease_until > clock_timestamp()
+        where w.id::text = g.id::text and case when w.state = 'alive' then true end
+            and w.lease_until > clock_timestamp()
             and (w.claim_seq[g.lane] < g.seq or w.claim_token[g.lane] = g.token)
         order by w.generation desc
         limit 1

@@ -9,11 +9,20 @@ with renewed as (
         and q.id = any(string_to_array(current_setting('polos.locked'), ',')::bigint[])
     returning q.id, q.slot_generation
 ),
-held as materialized (
+found as materialized (
     select e.id, r.slot_generation
     from renewed r
-    join queues_execution e on e.queue_id = r.id and e.slot_generation = r.slot_generation - 1
-        and e.status in ('running', 'cancelling')
+    cross join lateral ( -- a plain join walks the whole index, which looks as small as what is alive in it
+        select x.id from queues_execution x
+        where x.queue_id = r.id and x.slot_generation = r.slot_generation - 1
+            and x.status in ('running', 'cancelling')
+        offset 0
+    ) as e
+),
+held as materialized (
+    select e.id, f.slot_generation
+    from found f
+    join queues_execution e on e.id = f.id and case when e.status in ('running', 'cancelling') then true end
     order by e.id
     for no key update of e
 )

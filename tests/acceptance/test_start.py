@@ -84,12 +84,12 @@ def test_the_database_listens_on_no_port_and_asks_for_the_password(running_serve
 
 def test_folders_above_stay_as_they_are(tmp_path: Path, server: StartServer) -> None:
     before = [mode(folder) for folder in tmp_path.parents]
-    assert server().stop() == 0
+    assert server(fresh=True).stop() == 0
     assert [mode(folder) for folder in tmp_path.parents] == before
 
 
 def test_everything_stops_and_the_data_survives(server: StartServer, capsys: pytest.CaptureFixture[str]) -> None:
-    first = server()
+    first = server(fresh=True)
     request = urllib.request.Request(  # noqa: S310
         f"{first.url}/api/v1/executions",
         data=b'{"workflow_id": "kept", "queue_name": "kept"}',
@@ -125,7 +125,7 @@ def test_a_second_server_joins_and_the_last_one_stops_the_database(server: Start
 
 
 def test_two_first_starts_at_the_same_time_share_the_work(tmp_path: Path) -> None:
-    both = [servers.launch(tmp_path / "data") for _ in range(2)]
+    both = [servers.launch(tmp_path / "data", fresh=True) for _ in range(2)]
     try:
         assert [get(one.wait_until_ready().url)[0] for one in both] == [200, 200]
     finally:
@@ -164,7 +164,7 @@ def test_a_second_interrupt_ends_it_at_once(server: StartServer, pause: float) -
 
 
 def test_a_long_data_directory_works(tmp_path: Path) -> None:
-    launched = servers.launch(tmp_path / ("long-" * 20) / "data")
+    launched = servers.launch(tmp_path / ("long-" * 20) / "data", fresh=True)
     try:
         assert get(launched.wait_until_ready().url)[0] == 200
     finally:

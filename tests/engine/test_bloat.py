@@ -13,6 +13,7 @@ import pytest
 
 from queues.engine import Engine, bloat, claims, operate
 from queues.engine.arrays import numbers, texts
+from queues.engine.database import SESSION
 from queues.engine.statements import statement
 from queues.ids import uuid7
 from queues.models import Change
@@ -225,6 +226,31 @@ def test_a_claim_does_not_walk_over_what_died_before(dsn: str, limit: int | None
             stage.main.execute(PASSED)
         after = entries_of_a_claim(stage, db)
     assert after < 20 < 300 <= before
+
+
+def test_a_renewal_does_not_walk_over_what_was_held_before(dsn: str, pinned: None) -> None:
+    stage = Stage(dsn, limit=5, waiting=700)
+    read = []
+    with stage.rival() as db:
+        db.execute(f"{SESSION}; analyze".encode())  # nothing is held: its index looks empty from now on
+        db.commit()
+        for _ in range(6):
+            for _ in range(20):
+                for id in claim(stage, db):
+                    finish(db, statement, id, token_of_claim(db, id))
+                db.commit()
+            held = claim(stage, db)
+            db.commit()
+            assert len(held) == 5
+            before = entries_read(db)
+            renew(stage, db)
+            db.commit()
+            read.append(entries_read(db) - before)
+            stage.main.execute(PASSED)
+            for id in held:
+                finish(db, statement, id, token_of_claim(db, id))
+            db.commit()
+    assert max(read[2:]) < 300, read
 
 
 def test_beginning_does_not_walk_over_what_the_workers_row_was(dsn: str, pinned: None) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 import queues
 from queues.engine.claims import claim_statement
+from queues.engine.database import SESSION
 from queues.engine.statements import statement
+from tests.races.interleavings import Stage
 
 NAMES = sorted(path.stem for path in (Path(queues.__file__).parent / "sql").glob("*.sql"))
 
@@ -34,6 +38,58 @@ def test_the_claim_from_floors_is_planned_with_both_of_its_indexes(dsn: str, alo
             db.execute(f"explain {text}".encode(), dict.fromkeys(re.findall(r"%\((\w+)\)s", text))).fetchall()
         )
     assert "execution_ready" in plan and "execution_early" in plan and "queues_floor" in plan
+
+
+GONE = """
+insert into queues_worker (
+    id, name, host, sdk_version, max_concurrent, state, key_name, registered_at, heartbeat_at, lease_until,
+    claim_seq
+)
+select gen_random_uuid(), 'w', '', '', 100, 'gone', '', now(), now(), now(), '{1,0}' from generate_series(1, 3000)
+"""
+FINAL = "update queues_execution set status = 'completed', finished_at = now()"
+
+
+@pytest.mark.parametrize("past", [(), ("vacuum analyze",), (GONE, "analyze"), (FINAL, "vacuum analyze")])
+def test_an_exchange_reads_no_index_as_a_whole_that_holds_what_was(dsn: str, past: tuple[str, ...]) -> None:
+    """An index over what is queued or held looks tiny, and may be full of what was while vacuum is kept away. The
+    same with what a worker's row was."""
+    Stage(dsn, limit=5, waiting=300).worker()
+    texts = {name: statement(name) for name in ("begin_claims", "finish_completed", "renew_slots", "raise_floors")}
+    texts |= {
+        f"claim {alone} {from_floors}": claim_statement(alone=alone, from_floors=from_floors)
+        for alone in (True, False)
+        for from_floors in (True, False)
+    }
+    with psycopg.connect(dsn, autocommit=True) as db:
+        db.execute(SESSION)
+        db.execute("select set_config('polos.locked', '', false), set_config('polos.shared', '', false)")
+        for each in past:
+            db.execute(each.encode())
+        for name, text in texts.items():
+            for scan in scans(generic_plan(db, text)):
+                index = scan.get("Index Name", "")
+                assert "Index Cond" in scan or not index.startswith("execution_"), f"{name}: {scan}"
+                if scan["Relation Name"] == "queues_worker":
+                    assert index == "worker_newest" or scan["Node Type"] == "Tid Scan", f"{name}: {scan}"
+
+
+def generic_plan(db: psycopg.Connection[Any], text: str) -> dict[str, Any]:
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+    numbered = re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", text)
+    db.execute(f"prepare asked as {numbered}".encode())
+    values = f"({', '.join(['null'] * len(names))})" if names else ""
+    row = db.execute(f"explain (format json) execute asked{values}".encode()).fetchone()
+    db.execute("deallocate asked")
+    assert row is not None
+    return dict(row[0][0]["Plan"])
+
+
+def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "Relation Name" in plan and plan["Node Type"] != "ModifyTable":
+        yield plan
+    for each in plan.get("Plans", ()):
+        yield from scans(each)
 
 
 def test_no_placeholder_stands_inside_quotes() -> None:

@@ -201,7 +201,7 @@ async def test_no_event_is_missed_that_comes_while_other_steps_run(
         await asyncio.sleep(0.1)
 
     async def body(ctx: Context) -> Any:
-        # A wait began as long ago as it says when it is handed in, less the way there: not much less than the pause.
+        # When a wait began is known less the time that handing it in takes: by far less than the pause.
         beside, _ = await asyncio.gather(
             ctx.step.wait_for_event("beside", "a", timeout=1), ctx.step.run("lead to a", lead_to, "a", after=0.3)
         )
