@@ -14,7 +14,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Collate
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import Group, User
@@ -203,7 +203,7 @@ class Worker(models.Model):
             models.Index(fields=("id",), name="worker_living", condition=Q(state__in=("alive", "draining"))),
             # Of the id as text, which no other index has: with the primary key a claim walks all generations, and
             # that is what it is planned with when that index happens to be the lower one.
-            models.Index(Cast("id", models.TextField()), "generation", name="worker_newest"),
+            models.Index(Collate(Cast("id", models.TextField()), "C"), "generation", name="worker_newest"),
         )
 
     def __str__(self) -> str:

@@ -105,7 +105,7 @@ def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartServ
 @pytest.fixture(scope="session")
 def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all tests that only need one: data of its own, local mode."""
-    launched = servers.launch(tmp_path_factory.mktemp("live") / "data")
+    launched = servers.launch(tmp_path_factory.mktemp("live") / "data", fresh=True)
     try:
         yield launched.wait_until_ready()
     finally:

@@ -134,7 +134,11 @@ def prepared() -> Path:
     """What a server leaves that was started and stopped."""
     folder = Path(tempfile.mkdtemp(prefix="polos-prepared-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    assert launch(folder / "data", fresh=True).wait_until_ready().stop() == 0
+    first = launch(folder / "data", fresh=True)
+    try:
+        first.wait_until_ready()
+    finally:
+        assert first.stop() == 0
     return folder / "data"
 
 

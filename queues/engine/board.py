@@ -26,6 +26,7 @@ class Member:
 
     id: UUID
     pairs: dict[int, list[str]]  # queue id → workflows
+    generation: int = 0  # that its row had, at least (`begin_claims`)
     seen: float = field(default_factory=time.monotonic)  # its last exchange here
     held: dict[UUID, int] = field(default_factory=dict)  # given out here and not handed in yet: its queue
     parents: dict[UUID, UUID] = field(default_factory=dict)  # of those of them that have one

@@ -69,15 +69,14 @@ class Duties:
         self.swept_at = 0.0  # monotonic time of the last sweep that worked, for the metrics
 
     async def sweep(self) -> None:
-        engine, began = self._engine, time.monotonic()
+        engine = self._engine
         lost, taken = await engine.database.again(engine.leases.expire)
         engine.stats.lease_expiries += lost
         if lost or taken:
             log.warning("%d workers were lost; %d executions went back to their place", lost, len(taken))
         engine.taken_back(taken)
         self.swept_at = time.monotonic()
-        # It reads all that is held, and all that was while an old transaction keeps vacuum away.
-        await asyncio.sleep(max(engine.config.sweep, min(4 * (self.swept_at - began), engine.config.lease)))
+        await asyncio.sleep(engine.config.sweep)
 
     async def tick(self) -> None:
         engine = self._engine

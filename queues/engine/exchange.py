@@ -113,7 +113,7 @@ class Party:
 class Outcome:
     """What one transaction did."""
 
-    begun: dict[UUID, tuple[int, UUID | None]]  # worker → its claim before this one
+    begun: dict[UUID, tuple[int, UUID | None, int]]  # worker → its claim before this one; its row's generation
     ended: list[Ended]
     locked: set[int]
     shares: list[Share]  # per party
@@ -434,7 +434,7 @@ class Desk:
 
         def read() -> Outcome:
             return Outcome(
-                begun={row[0]: (row[1], row[2]) for row in rows(begun)},
+                begun={row[0]: (row[1], row[2], row[3]) for row in rows(begun)},
                 ended=[Ended(*row) for row in rows(ended)],
                 locked=_ids(rows(locked)),
                 shares=[
@@ -471,10 +471,12 @@ class Desk:
     def _note_claims(self, claiming: list[Visit], outcome: Outcome) -> None:
         for visit in claiming:
             before = outcome.begun.get(visit.member.id)
-            if before is None or visit.begun:
+            if before is None:
+                continue
+            seq, token, visit.member.generation = before
+            if visit.begun:
                 continue
             visit.begun = True
-            seq, token = before
             if token is not None and visit.request.received < seq < visit.request.seq:
                 self._on_unheard(visit.member.id, token)  # the worker gave up on that reply
 
@@ -590,6 +592,7 @@ class Desk:
             lane = visit.request.lane
             seq, token = row[2][lane], row[3][lane]
             if seq < visit.request.seq:  # something else of the worker was written while this waited for the row
+                visit.member.generation = 0  # or the row is another one, of a worker that is here again
                 self._line.append(visit)
                 return None
             if seq > visit.request.seq:

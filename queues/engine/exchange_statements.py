@@ -35,6 +35,7 @@ def begin(flight: Flight, takers: Sequence[Taker], *, lease: float) -> int:
         "seqs": numbers(taker.seq for taker in takers),
         "tokens": uuids(taker.token for taker in takers),
         "lanes": numbers(taker.lane + 1 for taker in takers),
+        "generations": numbers(taker.member.generation for taker in takers),
         "lease": lease,
     }
     return flight.add(statement("begin_claims"), values)

@@ -33,7 +33,8 @@ def demo(server: StartServer) -> Server:
     return server("--demo")
 
 
-def test_queues_fill_up_to_their_limits_and_no_further(demo: Server) -> None:
+def test_queues_fill_up_to_their_limits_and_no_further(server: StartServer) -> None:
+    demo = server("--demo", fresh=True)
     highest = dict.fromkeys(LIMITS, 0)
     deadline = time.monotonic() + 30
     while highest != LIMITS:

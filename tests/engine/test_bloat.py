@@ -17,7 +17,7 @@ from queues.engine.database import SESSION
 from queues.engine.statements import statement
 from queues.ids import uuid7
 from queues.models import Change
-from tests.races.interleavings import Stage, begin, claim, finish, token_of
+from tests.races.interleavings import Second, Stage, begin, claim, finish, token_of
 
 from .crew import Crew, engine_on, enqueue, ids, in_django, query
 
@@ -170,6 +170,26 @@ async def test_who_renews_holds_no_result_that_somebody_else_waits_for(engine: E
         assert len((await handing_in).executions) == 1
 
 
+def test_a_renewal_locks_what_is_held_in_the_order_of_its_id(dsn: str) -> None:
+    """As whoever hands in does, or two would wait for each other."""
+    stage = Stage(dsn, limit=2, waiting=3)
+    lock = b"select from queues_execution where id = %s for no key update nowait"
+    with stage.rival() as a, stage.rival() as b:
+        one, two = claim(stage, a, capacity=2)
+        a.commit()
+        finish(a, statement, one, token_of(stage, one))
+        a.commit()
+        (three,) = claim(stage, a)
+        a.commit()
+        held = "select id from queues_execution where status = 'running' order by slot"
+        assert query(dsn, held) == [(three,), (two,)]
+        a.execute(lock, (two,))
+        renewal = Second(stage, b, lambda db: renew(stage, db))
+        renewal.is_blocked()
+        a.execute(lock, (three,))
+        renewal.after(a)
+
+
 # -- what a claim walks ------------------------------------------------------------------------------
 
 
@@ -253,18 +273,43 @@ def test_a_renewal_does_not_walk_over_what_was_held_before(dsn: str, pinned: Non
     assert max(read[2:]) < 300, read
 
 
-def test_beginning_does_not_walk_over_what_the_workers_row_was(dsn: str, pinned: None) -> None:
+def test_beginning_does_not_walk_over_what_the_workers_rows_were(dsn: str, pinned: None) -> None:
+    """Nor when it is planned with what is known of a table that has become large."""
     stage = Stage(dsn, limit=1)
-    worker, _ = stage.worker()
+    workers = [stage.worker()[0] for _ in range(3)]
     with stage.rival() as db:
-        db.execute("set enable_seqscan = off")
-        for seq in range(2, 2_000):
-            assert begin(db, statement, worker, seq) == 1
+        db.execute(SESSION.encode())
+        for seq in range(2, 1_500):
+            for worker in workers:
+                assert begin(db, statement, worker, seq, generation=(seq - 1) // 128) == 1
             db.commit()
-        before = entries_read(db, "queues_worker")
-        assert begin(db, statement, worker, 2_000) == 1
+            if seq % 500 == 0:
+                stage.main.execute("analyze queues_worker")
+        before = blocks_read(db)
+        assert begin(db, statement, workers[0], 1_500, generation=1_499 // 128) == 1
         db.commit()
-        assert 0 < entries_read(db, "queues_worker") - before < 30
+        assert 0 < blocks_read(db) - before < 40
+
+
+async def test_a_generation_that_the_row_does_not_have_is_found_out(engine: Engine, dsn: str) -> None:
+    """The worker left and came back with the same id, through another server."""
+    crew = await Crew(engine).join(("work", "line"), line=2)
+    (first, second) = await enqueue(engine, 2)
+    assert ids(await crew.take(1)) == [first]
+    engine._members[crew.id].generation = 7
+    assert ids(await crew.take(1)) == [second]
+    assert engine._members[crew.id].generation == 0
+
+
+def blocks_read(db: psycopg.Connection[Any]) -> int:
+    """Of the workers' table."""
+    db.execute("select pg_stat_force_next_flush()")
+    db.commit()
+    named = "relname = 'queues_worker'"
+    row = db.execute(f"select heap_blks_hit + heap_blks_read from pg_statio_user_tables where {named}").fetchone()
+    db.commit()
+    assert row is not None
+    return int(row[0])
 
 
 def test_beginning_changes_no_index(dsn: str) -> None:

@@ -396,6 +396,7 @@ def a_sweep_spares_a_worker_that_renews_in_time(dsn: str, text: Text, renew: str
         stage.main.execute(soon, (worker,))
         values = {"ids": uuids([worker]), "received": numbers([1]), "received_beside": numbers([0]), "lease": 60.0}
         values |= {"seqs": numbers([2]), "tokens": uuids([uuid7()]), "lanes": numbers([1])}
+        values |= {"generations": numbers([0])}
         used = {name: value for name, value in values.items() if f"%({name})s" in text(renew)}
         assert a.execute(text(renew).encode(), used).rowcount == 1
         # until the moment that the committed row names has passed
@@ -407,8 +408,9 @@ def a_sweep_spares_a_worker_that_renews_in_time(dsn: str, text: Text, renew: str
         assert sweep.after(a) == 0, "a worker was lost whose renewal was in time"
 
 
-def begin(db: Connection, text: Text, worker: UUID, seq: int, *, lane: int = 1) -> int:
+def begin(db: Connection, text: Text, worker: UUID, seq: int, *, lane: int = 1, generation: int = 0) -> int:
     values = {"ids": uuids([worker]), "seqs": numbers([seq]), "tokens": uuids([uuid7()]), "lanes": numbers([lane])}
+    values |= {"generations": numbers([generation])}
     return db.execute(text("begin_claims").encode(), values | {"lease": 60.0}).rowcount
 
 
