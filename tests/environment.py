@@ -8,6 +8,8 @@ import shutil
 import tempfile
 
 os.environ["PYTHON_DOTENV_DISABLED"] = "1"
+# Images of containers often set this: then each of the hundreds of processes compiles all that it imports (2 s).
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for _name in [name for name in os.environ if name.startswith("POLOS_")]:
     del os.environ[_name]
 DATA_DIR = os.environ["POLOS_DATA_DIR"] = tempfile.mkdtemp(prefix="polos-tests-")
