@@ -21,6 +21,8 @@ from tests.races.interleavings import Second, Stage, begin, claim, finish, token
 
 from .crew import Crew, engine_on, enqueue, ids, in_django, query
 
+BLOCKS = "heap_blks_hit + heap_blks_read from pg_statio_user_tables"
+UPDATES = "n_tup_upd, n_tup_hot_upd from pg_stat_user_tables"  # and how many of those changed no index
 PASSED = "update queues_floor set candidate = now()"  # as if five seconds had gone by
 
 
@@ -218,12 +220,17 @@ def entries_of_a_claim(stage: Stage, db: psycopg.Connection[Any]) -> int:
 
 
 def entries_read(db: psycopg.Connection[Any], table: str = "queues_execution") -> int:
+    return counted(db, "sum(idx_tup_read) from pg_stat_user_indexes", table)[0]
+
+
+def counted(db: psycopg.Connection[Any], what: str, table: str = "queues_worker") -> list[int]:
+    """By PostgreSQL, so far."""
     db.execute("select pg_stat_force_next_flush()")
     db.commit()
-    row = db.execute("select sum(idx_tup_read) from pg_stat_user_indexes where relname = %s", (table,)).fetchone()
+    row = db.execute(f"select {what} where relname = %s".encode(), (table,)).fetchone()
     db.commit()
     assert row is not None
-    return int(row[0])
+    return [int(each) for each in row]
 
 
 def from_floors(name: str) -> str:
@@ -285,10 +292,12 @@ def test_beginning_does_not_walk_over_what_the_workers_rows_were(dsn: str, pinne
             db.commit()
             if seq % 500 == 0:
                 stage.main.execute("analyze queues_worker")
-        before = blocks_read(db)
+        entries = entries_read(db, "queues_worker")
+        (blocks,) = counted(db, BLOCKS)
         assert begin(db, statement, workers[0], 1_500, generation=1_499 // 128) == 1
         db.commit()
-        assert 0 < blocks_read(db) - before < 40
+        assert 0 < entries_read(db, "queues_worker") - entries < 30
+        assert 0 < counted(db, BLOCKS)[0] - blocks < 40
 
 
 async def test_a_generation_that_the_row_does_not_have_is_found_out(engine: Engine, dsn: str) -> None:
@@ -301,36 +310,16 @@ async def test_a_generation_that_the_row_does_not_have_is_found_out(engine: Engi
     assert engine._members[crew.id].generation == 0
 
 
-def blocks_read(db: psycopg.Connection[Any]) -> int:
-    """Of the workers' table."""
-    db.execute("select pg_stat_force_next_flush()")
-    db.commit()
-    named = "relname = 'queues_worker'"
-    row = db.execute(f"select heap_blks_hit + heap_blks_read from pg_statio_user_tables where {named}").fetchone()
-    db.commit()
-    assert row is not None
-    return int(row[0])
-
-
 def test_beginning_changes_no_index(dsn: str) -> None:
     """Of those that hold nothing back: the lease is in none."""
     stage = Stage(dsn, limit=1)
     worker, _ = stage.worker()
     with stage.rival() as db:
-        before = updates(db)
+        before = counted(db, UPDATES)
         for seq in range(2, 102):
             begin(db, statement, worker, seq)
             db.commit()
-        assert [after - was for after, was in zip(updates(db), before, strict=True)] == [100, 100]
-
-
-def updates(db: psycopg.Connection[Any]) -> tuple[int, int]:
-    """Of workers, and how many of those changed no index."""
-    entries_read(db, "queues_worker")
-    named = "relname = 'queues_worker'"
-    row = db.execute(f"select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where {named}").fetchone()
-    assert row is not None
-    return int(row[0]), int(row[1])
+        assert [after - was for after, was in zip(counted(db, UPDATES), before, strict=True)] == [100, 100]
 
 
 def token_of_claim(db: psycopg.Connection[Any], id: UUID) -> UUID:

@@ -13,6 +13,7 @@ import pytest
 import queues
 from queues.engine.claims import claim_statement
 from queues.engine.database import SESSION
+from queues.engine.flight import _plan
 from queues.engine.statements import statement
 from tests.races.interleavings import Stage
 
@@ -76,11 +77,10 @@ def test_an_exchange_reads_no_index_as_a_whole_that_holds_what_was(dsn: str, pas
 
 
 def generic_plan(db: psycopg.Connection[Any], text: str) -> dict[str, Any]:
-    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
-    numbered = re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", text)
-    db.execute(f"prepare asked as {numbered}".encode())
-    values = f"({', '.join(['null'] * len(names))})" if names else ""
-    row = db.execute(f"explain (format json) execute asked{values}".encode()).fetchone()
+    plan = _plan(text)
+    db.execute(b"prepare asked as " + plan.text)
+    nulls = ", ".join(["null"] * len(plan.parameters))
+    row = db.execute(f"explain (format json) execute asked({nulls})".encode()).fetchone()
     db.execute("deallocate asked")
     assert row is not None
     return dict(row[0][0]["Plan"])
