@@ -4,6 +4,7 @@ const palette = document.getElementById("palette");
 const input = palette?.querySelector("input[name=q]");
 const list = document.getElementById("go-list");
 let at = 0;
+let picked; // what an arrow went to since the last letter: an answer that comes late keeps it
 let finding = false; // what is listed is for an earlier text
 let chosen = false; // Enter was pressed meanwhile
 
@@ -20,7 +21,10 @@ if (palette) {
     open();
   });
   input.addEventListener("keydown", move);
-  input.addEventListener("input", () => (finding = true));
+  input.addEventListener("input", () => {
+    finding = true;
+    picked = undefined;
+  });
   palette.addEventListener("click", (event) => {
     if (event.target === palette || event.target.closest("[role=option]")) palette.close();
   });
@@ -36,12 +40,13 @@ function open() {
   input.value = "";
   finding = true;
   chosen = false;
+  picked = undefined;
   palette.showModal();
   window.htmx.trigger(input, "find");
 }
 
 function found({ detail }) {
-  choose(0);
+  choose(Math.max(0, options().map(means).indexOf(picked)));
   if (detail.requestConfig.parameters.q !== input.value) return; // more was typed meanwhile
   finding = false;
   if (chosen) options()[0]?.click();
@@ -49,6 +54,7 @@ function found({ detail }) {
 }
 
 const options = () => [...list.querySelectorAll("[role=option][id]")];
+const means = (option) => option.href ?? option.value;
 
 function choose(index) {
   const all = options();
@@ -59,11 +65,16 @@ function choose(index) {
   all[at]?.scrollIntoView({ block: "nearest" });
 }
 
+function pick(index) {
+  choose(index);
+  picked = options().map(means)[at];
+}
+
 function move(event) {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (step) choose(at + step);
+  if (step) pick(at + step);
   else if (event.key !== "Enter") return;
-  else if (finding) chosen = true;
+  else if (finding && !picked) chosen = true;
   else options()[at]?.click();
   event.preventDefault();
 }

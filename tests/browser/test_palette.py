@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from zoneinfo import ZoneInfo
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from queues.models import Favourite, Worker
 from tests.pages.conftest import make_queue, make_worker, seconds_ago
@@ -27,6 +27,38 @@ def test_the_palette_goes_to_a_queue_with_the_keyboard_alone(open_page: OpenPage
     expect(page.get_by_role("option", name="billing/eu")).to_have_attribute("aria-selected", "true")
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("combobox")).to_have_attribute("aria-activedescendant", "go-1")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/queues/billing/us$"))
+
+
+def test_an_answer_that_comes_late_keeps_what_an_arrow_went_to(open_page: OpenPage) -> None:
+    make_queue("billing/eu")
+    make_queue("billing/us")
+    page = open_page("/workers", as_="vera")
+    look_for(page, "bil")
+    expect(page.get_by_role("option")).to_have_count(2)
+    late: list[Route] = []
+    page.route("**/go?*q=bill*", lambda route: late.append(route))
+    with page.expect_request("**/go?*q=bill*"):
+        page.keyboard.type("l")
+    page.keyboard.press("ArrowDown")
+    with page.expect_response("**/go?*q=bill*"):
+        late[0].continue_()
+    page.wait_for_function("() => !document.querySelector('.htmx-request')")
+    expect(page.get_by_role("option", name="billing/us")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/queues/billing/us$"))
+
+
+def test_enter_after_an_arrow_needs_no_answer(open_page: OpenPage) -> None:
+    make_queue("billing/eu")
+    make_queue("billing/us")
+    page = open_page("/workers", as_="vera")
+    look_for(page, "bil")
+    expect(page.get_by_role("option")).to_have_count(2)
+    page.route("**/go?*q=bill*", lambda route: None)
+    page.keyboard.type("l")
+    page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"/queues/billing/us$"))
 

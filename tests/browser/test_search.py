@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from queues.models import Execution, Status
 from tests.pages.conftest import finished, make_execution, make_queue, make_worker
@@ -34,6 +34,24 @@ def test_a_search_is_put_together_with_the_keyboard_alone(open_page: OpenPage) -
     page.keyboard.press("Enter")  # without a choice: the line as it is
     expect(page.locator("#list")).to_contain_text("No execution matches")
     expect(line).to_be_focused()
+
+
+def test_suggestions_that_come_late_keep_the_chosen_one(open_page: OpenPage) -> None:
+    page = open_page("/executions", as_="vera")
+    page.keyboard.press("/")
+    page.keyboard.type("status:")
+    expect(page.get_by_role("option", name="status:failed")).to_be_visible()
+    late: list[Route] = []
+    page.route("**/suggestions?*", lambda route: late.append(route))
+    with page.expect_request("**/suggestions?*"):
+        page.keyboard.type("f")
+    while page.get_by_role("option", selected=True).all_text_contents() != ["status:failed"]:
+        page.keyboard.press("ArrowDown")
+    with page.expect_response("**/suggestions?*"):
+        late[0].continue_()
+    expect(page.get_by_role("option")).to_have_text(["status:failed"])
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("q=status%3Afailed"))
 
 
 def test_a_line_that_makes_no_sense_is_told_and_mended(open_page: OpenPage) -> None:

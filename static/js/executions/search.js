@@ -5,12 +5,14 @@ const input = document.getElementById("q");
 const list = document.getElementById("suggestions");
 const said = document.getElementById("suggested");
 let at = -1; // which one is chosen; none at first, so that Enter means the line
+let picked; // its text, since the last letter: an answer that comes late keeps it
 
 input.addEventListener("htmx:configRequest", ({ detail }) => {
   detail.parameters.delete("cursor");
   detail.parameters.set("at", input.selectionStart);
 });
 input.addEventListener("keydown", press);
+input.addEventListener("input", () => (picked = undefined));
 input.addEventListener("focus", () => input.value || window.htmx.trigger(input, "suggest"));
 input.addEventListener("blur", hide);
 list.addEventListener("pointerdown", (event) => event.preventDefault()); // the focus stays where it is
@@ -28,7 +30,7 @@ document.addEventListener("htmx:afterSettle", ({ target }) => {
 const options = () => [...list.querySelectorAll("[role=option]")];
 
 function show() {
-  choose(-1);
+  choose(options().findIndex((option) => option.dataset.text === picked));
   const count = options().length;
   const open = count > 0 && document.activeElement === input;
   list.hidden = !open;
@@ -50,6 +52,7 @@ function choose(index) {
   if (all[at]) input.setAttribute("aria-activedescendant", all[at].id);
   else input.removeAttribute("aria-activedescendant");
   all[at]?.scrollIntoView({ block: "nearest" });
+  picked = all[at]?.dataset.text;
 }
 
 function press(event) {
@@ -68,6 +71,7 @@ function take(option) {
   if (!option) return;
   const { text, start, end, whole } = option.dataset;
   const after = input.value.slice(Number(end));
+  choose(-1);
   input.setRangeText(whole === undefined || after.startsWith(" ") ? text : `${text} `, Number(start), Number(end), "end");
   if (whole === undefined) return window.htmx.trigger(input, "suggest");
   input.form.requestSubmit();
