@@ -50,6 +50,7 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Nothing of the developer's own settings, and nothing of the tests'."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("POLOS_", "DJANGO_"))}
     kept.pop("DATABASE_URL", None)
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # a benchmark's processes, too, start as they do everywhere
     return kept | {"PYTHON_DOTENV_DISABLED": "1", "PYTHONUNBUFFERED": "1"} | dict(more or {})
 
 
