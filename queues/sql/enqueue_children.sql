@@ -3,6 +3,9 @@
 -- for each generation: what has begun is finished before something new starts, the deepest first.
 -- Locks: none that wait, but for rows of equal id or key; those are inserted in sorted order, because
 -- batches that insert the same keys in different orders deadlock.
+with moment as materialized (
+    select greatest(now(), case when pg_current_xact_id() is not null then clock_timestamp() end) as at
+)
 insert into queues_execution (
     id, queue_id, workflow, status, place, priority, enqueued_at, due_at, payload, attempt, max_attempts,
     losses, outcome, cancel_by, parent_id, root_id, idempotency_key
@@ -22,12 +25,13 @@ select
             )
             select u.place - make_interval(secs => u.n * 1e-6::float8) from up u where u.queue_id = g.queue_id
         ) end,
-        now() + make_interval(secs => g.n * 1e-6::float8)
-    ) - make_interval(secs => g.priority), g.priority, now(),
+        m.at + make_interval(secs => g.n * 1e-6::float8)
+    ) - make_interval(secs => g.priority), g.priority, m.at,
     case when g.due_at > now() then g.due_at end,
     g.payload::json, 0, g.max_attempts, 0, '', '',
     p.id, coalesce(p.root_id, p.id), g.key
-from (
+from moment m
+cross join (
     select
         u.id, u.queue_id, u.workflow, u.priority, u.payload, u.max_attempts, u.key, u.parent_id,
         u.parent_token, u.n, coalesce(u.run_at, now() + make_interval(secs => u.delay)) as due_at

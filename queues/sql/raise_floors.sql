@@ -3,8 +3,10 @@
 -- `execution_early`, wherever that place is. So a pick does not walk the entries of all that was queued before,
 -- which stay for as long as a transaction somewhere keeps vacuum from removing them.
 -- settled: every transaction that may have added something before `candidate` has ended, and what it added is seen
---          here. Its rows have the time of its begin as their place, and it had a number (or waited for a lock) five
---          seconds later; one that took a minute does not exist (`statement_timeout`). `sink_floors` checks.
+--          here. What is added fresh has a place later than the moment in which its transaction got its number
+--          (`enqueue`). So it lies before the candidate only if that number is lower than the one of the transaction that
+--          noted the candidate, as it began. One that took a minute does not exist (`statement_timeout`).
+-- The second is for clocks: one that is set back, and that of another machine, which took over. `sink_floors` checks.
 -- Locks: floors, skipping locked ones.
 with given as (
     select * from unnest(%(queues)s::bigint[], %(workflows)s::text[]) as g (queue_id, workflow)
@@ -24,13 +26,12 @@ raised as (
             order by x.place, x.id
             limit 1
         )),
-        candidate = clock_timestamp() - interval '5 seconds', candidate_xid = pg_snapshot_xmax(pg_current_snapshot())
+        candidate = now() - interval '1 second', candidate_xid = pg_current_xact_id()
     from settled s
     where f.id = s.id
 )
 insert into queues_floor (queue_id, workflow, place, candidate, candidate_xid)
-select g.queue_id, g.workflow, '-infinity', clock_timestamp() - interval '5 seconds',
-    pg_snapshot_xmax(pg_current_snapshot())
+select g.queue_id, g.workflow, '-infinity', now() - interval '1 second', pg_current_xact_id()
 from given g
 where not exists (select from queues_floor f where f.queue_id = g.queue_id and f.workflow = g.workflow)
 on conflict do nothing

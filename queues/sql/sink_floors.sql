@@ -1,5 +1,5 @@
--- Takes back a floor that something fresh waits under: a clock that was set back, a server that was stopped in the
--- middle of an enqueue for longer than `raise_floors` reckons with. Returns the queues. Locks: floors.
+-- Takes back a floor that something fresh waits under: the clock was set back by more than `raise_floors` reckons with.
+-- Returns the queues. Locks: floors.
 update queues_floor f set place = '-infinity'
 where f.place > '-infinity' and exists (
     select from queues_execution x

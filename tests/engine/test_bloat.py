@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from queues.engine import Engine, bloat, claims, operate
-from queues.engine.arrays import numbers, texts
+from queues.engine.arrays import numbers, texts, uuids
 from queues.engine.database import SESSION
 from queues.engine.statements import statement
 from queues.ids import uuid7
@@ -23,7 +23,7 @@ from .crew import Crew, engine_on, enqueue, ids, in_django, query
 
 BLOCKS = "heap_blks_hit + heap_blks_read from pg_statio_user_tables"
 UPDATES = "n_tup_upd, n_tup_hot_upd from pg_stat_user_tables"  # and how many of those changed no index
-PASSED = "update queues_floor set candidate = now()"  # as if five seconds had gone by
+PASSED = "update queues_floor set candidate = now()"  # as if the second had gone by
 
 
 @pytest.fixture(autouse=True)
@@ -190,6 +190,39 @@ def test_a_renewal_locks_what_is_held_in_the_order_of_its_id(dsn: str) -> None:
         renewal.is_blocked()
         a.execute(lock, (three,))
         renewal.after(a)
+
+
+NO_PARENT = {"parents": "{null}", "parent_tokens": "{null}"}
+
+
+@pytest.mark.parametrize("name", ["enqueue_new", "enqueue", "enqueue_children"])
+@pytest.mark.parametrize("inserted", ["before the candidate", "after the candidate"])
+def test_what_a_transaction_adds_that_began_before_the_candidate_is_found(
+    dsn: str, name: str, inserted: str
+) -> None:
+    stage = Stage(dsn, limit=5, waiting=0)
+
+    def add() -> None:
+        values = {
+            "ids": uuids([uuid7()]), "queues": numbers([stage.queue]), "workflows": texts(["work"]),
+            "priorities": numbers([0]), "payloads": texts(["null"]), "max_attempts": numbers([1]),
+            "keys": "{null}", "run_ats": "{null}", "delays": "{null}", **NO_PARENT,
+        }  # fmt: skip
+        slow.execute(statement(name).encode(), values)
+
+    with stage.rival() as slow, stage.rival() as db:
+        slow.execute("select now()")
+        if inserted == "before the candidate":
+            add()
+        for _ in range(3):  # the second takes the first one's candidate for its floor, unless something may lie before
+            renew(stage, db)
+            db.commit()
+            stage.main.execute(PASSED)
+        if inserted == "after the candidate":
+            assert query(dsn, "select place > now() - interval '5 seconds' from queues_floor") == [(True,)]
+            add()
+        slow.commit()
+        assert len(claim(stage, db, from_floors)) == 1
 
 
 # -- what a claim walks ------------------------------------------------------------------------------
