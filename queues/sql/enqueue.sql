@@ -1,11 +1,14 @@
 -- Inserts executions, many at once. What is there already (same id, or same key for the workflow) is left
 -- alone and not returned. A batch with children goes to `enqueue_children`.
 -- The place keeps the order of arrival inside a batch: one microsecond apart. Its moment is one after the transaction has
--- its number, which `raise_floors` relies on.
+-- its number, which `raise_floors` relies on, and kept in a setting, where `add_deadlines` finds it.
 -- Locks: none that wait, but for rows of equal id or key; those are inserted in sorted order, because
 -- batches that insert the same keys in different orders deadlock.
 with moment as materialized (
-    select greatest(now(), case when pg_current_xact_id() is not null then clock_timestamp() end) as at
+    select set_config(
+        'polos.moment',
+        greatest(now(), case when pg_current_xact_id() is not null then clock_timestamp() end)::text, true
+    )::timestamptz as at
 )
 insert into queues_execution (
     id, queue_id, workflow, status, place, priority, enqueued_at, due_at, payload, attempt, max_attempts,
