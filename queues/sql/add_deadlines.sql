@@ -3,5 +3,5 @@
 insert into queues_deadline (execution_id, kind, seconds, at)
 select e.id, g.kind, g.seconds, coalesce(e.due_at, e.enqueued_at) + make_interval(secs => g.seconds)
 from unnest(%(ids)s::uuid[], %(kinds)s::text[], %(seconds)s::float8[]) as g (id, kind, seconds)
-join queues_execution e on e.id = g.id and e.enqueued_at = current_setting('polos.moment')::timestamptz
+join queues_execution e on e.id = g.id and e.enqueued_at = nullif(current_setting('polos.moment', true), '')::timestamptz
 on conflict do nothing
