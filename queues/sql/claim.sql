@@ -4,7 +4,8 @@
 --         alone, as most are, this and `seats` are simpler (`engine/claims.py`).
 -- room:   limit − what is running or cancelling (`taken`), read under the lock. A paused queue has none. This is the
 --         one predicate that decides; gauges and «why is it waiting» use the same columns.
--- free:   the lowest free slots. The count decides how many start, the numbers only who sits where.
+-- free:   the lowest free slots; empty where nothing is taken, and each is free. The count decides how many start, the
+--         numbers only who sits where.
 -- picked: per (queue, workflow) the first rows of the ready index (while dead rows pile up, from its floor on:
 --         `engine/bloat.py`), and of those the queue's first ones, in its own order.
 -- chosen: dealt in turn over the queues, in the order given, up to what the workers can take, and in turn to the
@@ -28,7 +29,7 @@ taker as materialized ( -- takers
     where t.worker = any(string_to_array(current_setting('polos.begun', true), ',')::uuid[])
 ), -- of takers
 room as materialized (
-    select h.*, case when h.taken is not null and h.room > 0 then array(
+    select h.*, case when cardinality(h.taken) = 0 then '{}'::int[] when h.taken is not null and h.room > 0 then array(
         select generate_series(1, cardinality(h.taken) + h.room)
         except
         select unnest(h.taken)
@@ -106,7 +107,8 @@ earlier as (
 ),
 claimed as (
     update queues_execution e
-    set status = 'running', attempt = e.attempt + 1, slot = c.free[c.n], slot_generation = c.slot_generation,
+    set status = 'running', attempt = e.attempt + 1, slot_generation = c.slot_generation,
+        slot = case cardinality(c.free) when 0 then c.n else c.free[c.n] end,
         claimed_at = clock_timestamp(), worker_id = (%(workers)s::uuid[])[c.taker],
         token = (%(tokens)s::uuid[])[c.taker], released_at = null, outcome = '', error = null
     from (select c.*, coalesce(s.of_row[c.k], s.foremost) as taker from seats s cross join chosen c) as c -- seated

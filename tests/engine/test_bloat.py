@@ -214,7 +214,7 @@ def test_what_a_transaction_adds_that_began_before_the_candidate_is_found(
         slow.execute("select now()")
         if inserted == "before the candidate":
             add()
-        for _ in range(3):  # the second takes the first one's candidate for its floor, unless something may lie before
+        for _ in range(3):  # each takes the last one's candidate for its floor, unless something may lie under it
             renew(stage, db)
             db.commit()
             stage.main.execute(PASSED)
