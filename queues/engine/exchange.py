@@ -402,7 +402,9 @@ class Desk:
     def _candidates(self, visit: Visit, freed: set[int]) -> list[int]:
         """Queues to try: those hinted at, and those that this very transaction may free a slot of."""
         tries = self._board.candidates(visit.member, visit.request.capacity)
-        with_work = freed.intersection(visit.member.pairs, self._board.ready).difference(tries)
+        tried, pairs, ready = set(tries), visit.member.pairs, self._board.ready
+        # Not `freed.intersection(pairs, ready)`, which looks at each of 10,000 pairs.
+        with_work = (q for q in freed if q in pairs and q in ready and q not in tried)
         return tries + list(islice(with_work, MOST_CANDIDATES))
 
     async def _run(
