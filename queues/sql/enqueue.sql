@@ -5,10 +5,11 @@
 -- Locks: none that wait, but for rows of equal id or key; those are inserted in sorted order, because
 -- batches that insert the same keys in different orders deadlock.
 with moment as materialized (
-    select set_config(
-        'polos.moment',
-        greatest(now(), case when pg_current_xact_id() is not null then clock_timestamp() end)::text, true
-    )::timestamptz as at
+    select m.at, set_config('polos.moment', m.at::text, true)
+    from (
+        select greatest(now(), case when pg_current_xact_id() is not null then clock_timestamp() end) as at
+        offset 0
+    ) as m
 )
 insert into queues_execution (
     id, queue_id, workflow, status, place, priority, enqueued_at, due_at, payload, attempt, max_attempts,

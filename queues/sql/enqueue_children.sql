@@ -1,13 +1,15 @@
 -- Does what `enqueue` does, for a batch with children. A child is only taken while its parent runs under the token
 -- that the child names. On the queue of an ancestor it takes the place of the nearest one there, a microsecond earlier
 -- for each generation: what has begun is finished before something new starts, the deepest first.
+-- The parent is found by its id: that it runs is hidden, lest the planner walks all that ever ran and is not cleaned up.
 -- Locks: none that wait, but for rows of equal id or key; those are inserted in sorted order, because
 -- batches that insert the same keys in different orders deadlock.
 with moment as materialized (
-    select set_config(
-        'polos.moment',
-        greatest(now(), case when pg_current_xact_id() is not null then clock_timestamp() end)::text, true
-    )::timestamptz as at
+    select m.at, set_config('polos.moment', m.at::text, true)
+    from (
+        select greatest(now(), case when pg_current_xact_id() is not null then clock_timestamp() end) as at
+        offset 0
+    ) as m
 )
 insert into queues_execution (
     id, queue_id, workflow, status, place, priority, enqueued_at, due_at, payload, attempt, max_attempts,
@@ -47,7 +49,8 @@ cross join (
     )
 ) as g
 left join queues_execution p
-    on p.id = g.parent_id and p.token = g.parent_token and p.status in ('running', 'cancelling')
+    on p.id = g.parent_id and p.token = g.parent_token
+    and case when p.status in ('running', 'cancelling') then true end
 where g.parent_id is null or p.id is not null
 order by g.key nulls last, g.id
 on conflict do nothing

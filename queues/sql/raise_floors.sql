@@ -5,7 +5,8 @@
 -- settled: every transaction that may have added something before `candidate` has ended, and what it added is seen
 --          here. What is added fresh has a place later than the moment in which its transaction got its number
 --          (`enqueue`). So it lies before the candidate only if that number is lower than the one of the transaction that
---          noted the candidate, as it began. One that took a minute does not exist (`statement_timeout`).
+--          noted the candidate, as it began. One that took a minute is taken for somebody else's, who forgot it: of the
+--          sessions of this role (or with the rights to see all) that is seen, of others the minute has to go by.
 -- The second is for clocks: one that is set back, and that of another machine, which took over. `sink_floors` checks.
 -- Locks: floors, skipping locked ones.
 with given as (
@@ -15,7 +16,15 @@ settled as materialized (
     select f.id, f.place, f.candidate
     from given g
     join queues_floor f on f.queue_id = g.queue_id and f.workflow = g.workflow
-    where f.candidate_xid <= pg_snapshot_xmin(pg_current_snapshot()) or f.candidate < now() - interval '1 minute'
+    where f.candidate_xid <= pg_snapshot_xmin(pg_current_snapshot())
+        or f.candidate < now() - interval '1 minute'
+        or not exists (
+            select from pg_snapshot_xip(pg_current_snapshot()) as x (id)
+            where x.id < f.candidate_xid and not exists (
+                select from pg_stat_activity a
+                where a.backend_xid = x.id::xid and a.xact_start < now() - interval '1 minute'
+            )
+        )
     for no key update of f skip locked
 ),
 raised as (

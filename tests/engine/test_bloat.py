@@ -192,7 +192,13 @@ def test_a_renewal_locks_what_is_held_in_the_order_of_its_id(dsn: str) -> None:
         renewal.after(a)
 
 
-NO_PARENT = {"parents": "{null}", "parent_tokens": "{null}"}
+def add_one(stage: Stage, db: psycopg.Connection[Any], name: str) -> None:
+    values = {
+        "ids": uuids([uuid7()]), "queues": numbers([stage.queue]), "workflows": texts(["work"]),
+        "priorities": numbers([0]), "payloads": texts(["null"]), "max_attempts": numbers([1]),
+        "keys": "{null}", "run_ats": "{null}", "delays": "{null}", "parents": "{null}", "parent_tokens": "{null}",
+    }  # fmt: skip
+    db.execute(statement(name).encode(), values)
 
 
 @pytest.mark.parametrize("name", ["enqueue_new", "enqueue", "enqueue_children"])
@@ -203,12 +209,7 @@ def test_what_a_transaction_adds_that_began_before_the_candidate_is_found(
     stage = Stage(dsn, limit=5, waiting=0)
 
     def add() -> None:
-        values = {
-            "ids": uuids([uuid7()]), "queues": numbers([stage.queue]), "workflows": texts(["work"]),
-            "priorities": numbers([0]), "payloads": texts(["null"]), "max_attempts": numbers([1]),
-            "keys": "{null}", "run_ats": "{null}", "delays": "{null}", **NO_PARENT,
-        }  # fmt: skip
-        slow.execute(statement(name).encode(), values)
+        add_one(stage, slow, name)
 
     with stage.rival() as slow, stage.rival() as db:
         slow.execute("select now()")
@@ -225,22 +226,68 @@ def test_what_a_transaction_adds_that_began_before_the_candidate_is_found(
         assert len(claim(stage, db, from_floors)) == 1
 
 
+HOLD = """
+create function hold() returns trigger language plpgsql as $$
+begin perform pg_advisory_xact_lock(4711); return new; end $$;
+create trigger hold before insert on queues_execution for each row execute function hold()
+"""
+RELEASE = "drop trigger hold on queues_execution; drop function hold()"
+
+
+@pytest.mark.parametrize("name", ["enqueue_new", "enqueue", "enqueue_children"])
+def test_a_transaction_has_its_number_before_the_moment_of_its_place(dsn: str, name: str) -> None:
+    """Held still between the two: whoever raises a floor meanwhile sees the number."""
+    stage = Stage(dsn, limit=5, waiting=0)
+    stage.main.execute(HOLD)
+    try:
+        with stage.rival() as slow, stage.rival() as db, stage.rival() as gate:
+            gate.execute("select pg_advisory_xact_lock(4711)")
+            adding = Second(stage, slow, lambda slow: add_one(stage, slow, name))
+            assert adding.is_blocked()
+            for _ in range(3):
+                renew(stage, db)
+                db.commit()
+                stage.main.execute(PASSED)
+            adding.after(gate)
+            assert len(claim(stage, db, from_floors)) == 1
+    finally:
+        stage.main.execute(RELEASE)
+
+
+def test_a_candidate_lies_a_second_back_for_clocks_that_are_set(dsn: str) -> None:
+    stage = Stage(dsn, limit=5, waiting=0)
+    late = "select count(*) from queues_floor where candidate > now() - interval '1 second'"
+    with stage.rival() as db:
+        for _ in range(2):
+            renew(stage, db)
+            db.commit()
+            assert query(dsn, late) == [(0,)]
+
+
 # -- what a claim walks ------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def pinned(dsn: str) -> Iterator[None]:
+READS, WRITES = "select 1", "select pg_current_xact_id()"  # which is what writing comes to
+
+
+@pytest.fixture(params=[READS])
+def pinned(dsn: str, request: pytest.FixtureRequest) -> Iterator[str]:
     with psycopg.connect(dsn) as db:
         db.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        db.execute("select 1")
-        yield
+        db.execute(request.param)
+        yield request.param
 
 
-def renew(stage: Stage, db: psycopg.Connection[Any]) -> None:
+def renew(stage: Stage, db: psycopg.Connection[Any], *, forgotten: str = "1 minute") -> None:
+    """`forgotten`: after how long somebody's transaction is known not to enqueue anything."""
     queues = {"queues": numbers([stage.queue])}
     db.execute(statement("lock_queues"), queues)
     db.execute(statement("renew_slots"), queues)
-    db.execute(statement("raise_floors"), queues | {"workflows": texts(["work"])})
+    of_others = "a.xact_start < now() - interval "
+    text = statement("raise_floors")
+    assert text.count(f"{of_others}'1 minute'") == 1
+    text = text.replace(f"{of_others}'1 minute'", f"{of_others}'{forgotten}'")
+    db.execute(text.encode(), queues | {"workflows": texts(["work"])})
 
 
 def entries_of_a_claim(stage: Stage, db: psycopg.Connection[Any]) -> int:
@@ -270,8 +317,9 @@ def from_floors(name: str) -> str:
     return claims.picking_from_floors(statement(name)) if name == "claim" else statement(name)
 
 
+@pytest.mark.parametrize("pinned", [READS, WRITES], indirect=True)
 @pytest.mark.parametrize("limit", [5, None])
-def test_a_claim_does_not_walk_over_what_died_before(dsn: str, limit: int | None, pinned: None) -> None:
+def test_a_claim_does_not_walk_over_what_died_before(dsn: str, limit: int | None, pinned: str) -> None:
     stage = Stage(dsn, limit=limit, waiting=300)
     with stage.rival() as db:
         while done := claim(stage, db):
@@ -281,14 +329,32 @@ def test_a_claim_does_not_walk_over_what_died_before(dsn: str, limit: int | None
         stage.enqueue([uuid7() for _ in range(20)])
         before = entries_of_a_claim(stage, db)
         for _ in range(3):
-            renew(stage, db)
+            renew(stage, db, forgotten="0 seconds" if pinned == WRITES else "1 minute")
             db.commit()
             stage.main.execute(PASSED)
         after = entries_of_a_claim(stage, db)
     assert after < 20 < 300 <= before
 
 
-def test_a_renewal_does_not_walk_over_what_was_held_before(dsn: str, pinned: None) -> None:
+@pytest.mark.parametrize("pinned", [WRITES], indirect=True)
+def test_a_transaction_of_less_than_a_minute_may_still_enqueue(dsn: str, pinned: str) -> None:
+    stage = Stage(dsn, limit=5, waiting=0)
+    with stage.rival() as db:
+        for _ in range(3):
+            renew(stage, db)
+            db.commit()
+            stage.main.execute(PASSED)
+    assert query(dsn, "select place = '-infinity' from queues_floor") == [(True,)]
+
+
+async def test_a_transaction_that_wrote_and_was_forgotten_keeps_dead_rows_too(engine: Engine, dsn: str) -> None:
+    with psycopg.connect(dsn) as db:
+        db.execute(WRITES)
+        text = statement("bloat").replace("interval '10 seconds'", "interval '0 seconds'")
+        assert [row[1] for row in query(dsn, text)] == [True]
+
+
+def test_a_renewal_does_not_walk_over_what_was_held_before(dsn: str, pinned: str) -> None:
     stage = Stage(dsn, limit=5, waiting=700)
     read = []
     with stage.rival() as db:
@@ -313,7 +379,7 @@ def test_a_renewal_does_not_walk_over_what_was_held_before(dsn: str, pinned: Non
     assert max(read[2:]) < 300, read
 
 
-def test_beginning_does_not_walk_over_what_the_workers_rows_were(dsn: str, pinned: None) -> None:
+def test_beginning_does_not_walk_over_what_the_workers_rows_were(dsn: str, pinned: str) -> None:
     """Nor when it is planned with what is known of a table that has become large."""
     stage = Stage(dsn, limit=1)
     workers = [stage.worker()[0] for _ in range(3)]

@@ -205,6 +205,12 @@ async def test_a_worker_is_told_the_deadline_of_what_it_gets(engine: Engine, dsn
     assert {each.id: each.deadline for each in again}[timed] == at
 
 
+async def test_a_repeated_request_gives_no_deadline_to_what_has_none(engine: Engine, dsn: str) -> None:
+    (id,) = await enqueue(engine, 1, idempotency_key="once")
+    assert await enqueue(engine, 1, execution_timeout=60, id=id, idempotency_key="once") == [id]
+    assert query(dsn, "select * from queues_deadline") == []
+
+
 async def test_a_repeated_request_does_not_move_the_deadline(engine: Engine, dsn: str) -> None:
     (id,) = await enqueue(engine, 1, execution_timeout=60, idempotency_key="once")
     before = query(dsn, "select * from queues_deadline")

@@ -56,7 +56,8 @@ def test_an_exchange_reads_no_index_as_a_whole_that_holds_what_was(dsn: str, pas
     """An index over what is queued or held looks tiny, and may be full of what was while vacuum is kept away. The
     same with what a worker's row was."""
     Stage(dsn, limit=5, waiting=300).worker()
-    texts = {name: statement(name) for name in ("begin_claims", "finish_completed", "renew_slots", "raise_floors")}
+    names = ("begin_claims", "finish_completed", "renew_slots", "raise_floors", "enqueue_children")
+    texts = {name: statement(name) for name in names}
     texts |= {
         f"claim {alone} {from_floors}": claim_statement(alone=alone, from_floors=from_floors)
         for alone in (True, False)
