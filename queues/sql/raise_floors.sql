@@ -5,8 +5,9 @@
 -- settled: every transaction that may have added something before `candidate` has ended, and what it added is seen
 --          here. What is added fresh has a place later than the moment in which its transaction got its number
 --          (`enqueue`). So it lies before the candidate only if that number is lower than the one of the transaction that
---          noted the candidate, as it began. One that took a minute is taken for somebody else's, who forgot it: of the
---          sessions of this role (or with the rights to see all) that is seen, of others the minute has to go by.
+--          noted the candidate, as it began. One that commits a minute after that does not exist: what has done nothing for
+--          so long is somebody else's, who forgot it, and not waited for. That is seen of sessions of the same role, or with
+--          the rights to see all; of others the minute has to go by.
 -- The second is for clocks: one that is set back, and that of another machine, which took over. `sink_floors` checks.
 -- Locks: floors, skipping locked ones.
 with given as (
@@ -22,7 +23,7 @@ settled as materialized (
             select from pg_snapshot_xip(pg_current_snapshot()) as x (id)
             where x.id < f.candidate_xid and not exists (
                 select from pg_stat_activity a
-                where a.backend_xid = x.id::xid and a.xact_start < now() - interval '1 minute'
+                where a.backend_xid = x.id::xid and a.state_change < now() - interval '1 minute'
             )
         )
     for no key update of f skip locked
