@@ -18,12 +18,17 @@ def look_for(page: Page, text: str) -> None:
     page.get_by_role("combobox", name="A queue, an id").press_sequentially(text)
 
 
-def test_the_palette_goes_to_a_queue_with_the_keyboard_alone(open_page: OpenPage) -> None:
+def two_found(open_page: OpenPage, text: str) -> Page:
     make_queue("billing/eu")
     make_queue("billing/us")
     page = open_page("/workers", as_="vera")
-    look_for(page, "bill")
+    look_for(page, text)
     expect(page.get_by_role("option")).to_have_count(2)
+    return page
+
+
+def test_the_palette_goes_to_a_queue_with_the_keyboard_alone(open_page: OpenPage) -> None:
+    page = two_found(open_page, "bill")
     expect(page.get_by_role("option", name="billing/eu")).to_have_attribute("aria-selected", "true")
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("combobox")).to_have_attribute("aria-activedescendant", "go-1")
@@ -32,11 +37,7 @@ def test_the_palette_goes_to_a_queue_with_the_keyboard_alone(open_page: OpenPage
 
 
 def test_an_answer_that_comes_late_keeps_what_an_arrow_went_to(open_page: OpenPage) -> None:
-    make_queue("billing/eu")
-    make_queue("billing/us")
-    page = open_page("/workers", as_="vera")
-    look_for(page, "bil")
-    expect(page.get_by_role("option")).to_have_count(2)
+    page = two_found(open_page, "bil")
     late: list[Route] = []
     page.route("**/go?*q=bill*", lambda route: late.append(route))
     with page.expect_request("**/go?*q=bill*"):
@@ -51,11 +52,7 @@ def test_an_answer_that_comes_late_keeps_what_an_arrow_went_to(open_page: OpenPa
 
 
 def test_enter_after_an_arrow_needs_no_answer(open_page: OpenPage) -> None:
-    make_queue("billing/eu")
-    make_queue("billing/us")
-    page = open_page("/workers", as_="vera")
-    look_for(page, "bil")
-    expect(page.get_by_role("option")).to_have_count(2)
+    page = two_found(open_page, "bil")
     page.route("**/go?*q=bill*", lambda route: None)
     page.keyboard.type("l")
     page.keyboard.press("ArrowDown")

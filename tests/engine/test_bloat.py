@@ -208,21 +208,17 @@ def test_what_a_transaction_adds_that_began_before_the_candidate_is_found(
     dsn: str, name: str, inserted: str
 ) -> None:
     stage = Stage(dsn, limit=5, waiting=0)
-
-    def add() -> None:
-        add_one(stage, slow, name)
-
     with stage.rival() as slow, stage.rival() as db:
         slow.execute("select now()")
         if inserted == "before the candidate":
-            add()
+            add_one(stage, slow, name)
         for _ in range(3):  # each takes the last one's candidate for its floor, unless something may lie under it
             renew(stage, db)
             db.commit()
             stage.main.execute(PASSED)
         if inserted == "after the candidate":
             assert query(dsn, "select place > now() - interval '5 seconds' from queues_floor") == [(True,)]
-            add()
+            add_one(stage, slow, name)
         slow.commit()
         assert len(claim(stage, db, from_floors)) == 1
 
