@@ -31,6 +31,15 @@ class Member:
     held: dict[UUID, int] = field(default_factory=dict)  # given out here and not handed in yet: its queue
     parents: dict[UUID, UUID] = field(default_factory=dict)  # of those of them that have one
 
+    def takes_back(self, ids: Iterable[UUID]) -> tuple[set[int], set[UUID]]:
+        """These are handed in: the queues and the parents of those that were given out here. Asked once for each,
+        since to hash a UUID costs as much as to decode one."""
+        held, parents = self.held, self.parents
+        if parents:
+            ids = [*ids]
+        queues = {queue_id for id in ids if (queue_id := held.pop(id, None)) is not None}
+        return queues, {parents.pop(id) for id in ids if id in parents} if parents else set()
+
 
 @dataclass(slots=True)
 class Board:

@@ -54,6 +54,9 @@ class Visit:
     future: asyncio.Future[Exchanged]
     token: UUID
     deadline: float
+    frees: set[int]  # queues that its results may free a slot of, as far as the executions were given out here; of
+    # others the transaction tells, and the next one fills the slot
+    parents: set[UUID]  # of the children among them, as far as given out here; others are woken after the commit
     begun: bool = False  # the claim is noted in the worker's row
     handed_in: bool = False  # the results are in
     busy: bool = False  # in a transaction: nobody else may answer it
@@ -173,9 +176,9 @@ class Desk:
         refused = self.closing and request.capacity > 0
         if refused:  # results are still taken, work is not given out any more
             request = msgspec.structs.replace(request, capacity=0)
-        visit = Visit(
-            member, request, loop.create_future(), uuid4(), time.monotonic() + min(request.wait, self._lease / 2)
-        )
+        deadline = time.monotonic() + min(request.wait, self._lease / 2)
+        frees, parents = member.takes_back(result.id for result in request.results)
+        visit = Visit(member, request, loop.create_future(), uuid4(), deadline, frees, parents)
         if visit.claims:
             self._newest[visit.place] = visit
             self._send_home(visit.place)
@@ -352,7 +355,7 @@ class Desk:
         handing_in = [visit for visit in visits if not visit.handed_in and visit.request.results]
         results = [result for visit in handing_in for result in visit.request.results]
         parties = self._parties(claiming, _may_be_freed(handing_in))
-        parents = _parents(handing_in)
+        parents = {parent for visit in handing_in for parent in visit.parents}
         if due := self.bloat.due(queue_id for party in parties for queue_id in party.served):
             await self._database.again(lambda: self._renew(due))
             self.bloat.renewed(due)
@@ -450,19 +453,18 @@ class Desk:
     # -- answers -----------------------------------------------------------------------------------
 
     async def _answer_results(self, handing_in: list[Visit], outcome: Outcome) -> None:
+        for visit in handing_in:
+            visit.handed_in = True
+        if len(outcome.ended) == sum(len(visit.request.results) for visit in handing_in):
+            return  # each once
         taken = {ended.id for ended in outcome.ended}
         missing = [r for visit in handing_in for r in visit.request.results if r.id not in taken]
         if missing:
             taken |= await self._repeated(missing)
         for visit in handing_in:
-            visit.handed_in = True
-            for result in visit.request.results:
-                visit.member.held.pop(result.id, None)
-                if visit.member.parents:
-                    visit.member.parents.pop(result.id, None)
-                if result.id not in taken:
-                    visit.refused.append(Refused(id=result.id, reason="stale", detail=STALE))
-            self._on_stale(len(visit.refused))
+            stale = [result.id for result in visit.request.results if result.id not in taken]
+            visit.refused += [Refused(id=id, reason="stale", detail=STALE) for id in stale]
+            self._on_stale(len(stale))
 
     async def _repeated(self, results: list[Finished]) -> set[UUID]:
         async with self._database.connection() as conn:
@@ -691,24 +693,7 @@ def _let_go(visits: Iterable[Visit]) -> None:
 
 
 def _may_be_freed(visits: Iterable[Visit]) -> set[int]:
-    """Queues that these results may free a slot of, as far as the executions were given out here; of others the
-    transaction tells, and the next one fills the slot."""
-    freed: set[int] = set()
-    for visit in visits:
-        held = visit.member.held
-        freed.update(held[result.id] for result in visit.request.results if result.id in held)
-    return freed
-
-
-def _parents(visits: Iterable[Visit]) -> set[UUID]:
-    """Of the children among these results, as far as given out here; others are woken after the commit."""
-    return {
-        visit.member.parents[result.id]
-        for visit in visits
-        if visit.member.parents
-        for result in visit.request.results
-        if result.id in visit.member.parents
-    }
+    return {queue_id for visit in visits if not visit.handed_in for queue_id in visit.frees}
 
 
 def _ids(rows: list[Row]) -> set[int]:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from ..requests import Claimed, Finished
-from .arrays import numbers, texts, uuids
+from .arrays import numbers, raws, texts, uuids
 from .board import Member
 from .claims import claim_statement
 from .database import Row
@@ -42,10 +42,11 @@ def begin(flight: Flight, takers: Sequence[Taker], *, lease: float) -> int:
 
 
 def finish(flight: Flight, results: Sequence[Finished]) -> int:
-    values = claims_that_end(results) | {"results": texts(_result_text(r) for r in results)}
-    if all(result.outcome == "completed" and result.error is None for result in results):
-        return flight.add(statement("finish_completed"), values)
-    values |= {
+    completed = [r.result for r in results if r.outcome == "completed" and r.error is None]
+    if len(completed) == len(results):
+        return flight.add(statement("finish_completed"), _claims(results) | {"results": raws(completed)})
+    values = claims_that_end(results) | {
+        "results": texts(_result_text(r) for r in results),
         "errors": texts(msgspec.json.encode(r.error).decode() if r.error else None for r in results),
         "retry_ins": numbers(r.retry_in for r in results),
     }
@@ -123,11 +124,11 @@ def claim(
 
 def claims_that_end(results: Sequence[Finished]) -> dict[str, str]:
     """Which claims end, and how."""
-    return {
-        "ids": uuids(r.id for r in results),
-        "tokens": uuids(r.token for r in results),
-        "outcomes": texts(r.outcome for r in results),
-    }
+    return _claims(results) | {"outcomes": texts(r.outcome for r in results)}
+
+
+def _claims(results: Sequence[Finished]) -> dict[str, str]:
+    return {"ids": uuids([r.id for r in results]), "tokens": uuids([r.token for r in results])}
 
 
 def claimed(row: Row, queue: str) -> Claimed:

@@ -15,6 +15,7 @@ from ._errors import BadSignature, PayloadInvalid
 
 EMPTY = inspect.Parameter.empty
 _PLAIN = (EMPTY, Any, object, None, type(None))
+_SCALARS = (int, float, str, bool)
 
 
 def resolve(annotation: Any, *, function: Callable[..., Any], names: Mapping[str, Any] | None = None) -> Any:
@@ -29,17 +30,18 @@ def resolve(annotation: Any, *, function: Callable[..., Any], names: Mapping[str
 class Shape:
     """Turns JSON values into what an annotation asks for, and knows when there is nothing to do."""
 
-    __slots__ = ("_adapter", "_is_dict", "annotation", "plain")
+    __slots__ = ("_adapter", "_is_dict", "_scalar", "annotation", "plain")
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
         self.plain = annotation in _PLAIN
         self._is_dict = annotation is dict
+        self._scalar = annotation if annotation in _SCALARS else None
         self._adapter = None if self.plain or self._is_dict else _adapter(annotation)
 
     def load(self, value: Any, what: str) -> Any:
         """`value` as the annotation wants it, else PayloadInvalid."""
-        if self.plain:
+        if self.plain or type(value) is self._scalar:  # nearly always: pydantic would take a microsecond to agree
             return value
         if self._adapter is None:
             return _as_dict(value, what)

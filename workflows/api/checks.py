@@ -86,6 +86,11 @@ def result_problem(raw: Raw) -> str | None:
     return found and f"The result {found}."
 
 
+def results_acceptable(results: Sequence[Raw]) -> bool:
+    """Whether surely none of them has a problem."""
+    return not results or all_fine(results, MAX_RESULT_BYTES)
+
+
 def finished_problem(item: Finished, reaches: Callable[[str], bool]) -> str | None:
     """Why the end of a claim cannot be taken; `reaches` says which topics the caller may listen to."""
     if item.outcome != "waiting":

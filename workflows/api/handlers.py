@@ -52,6 +52,7 @@ from .checks import (
     finished_problem,
     registration_problem,
     result_problem,
+    results_acceptable,
     storable_error,
     time_problem,
 )
@@ -294,6 +295,9 @@ async def exchange(principal: Principal, worker_id: UUID, body: bytes) -> Reply:
 
 def _without_invalid(principal: Principal, request: Exchange) -> tuple[Exchange, list[Refused]]:
     """One result that cannot be stored must not fail the others that came with it."""
+    plain = [r.result for r in request.results if r.outcome == "completed" and r.error is None and not r.waits]
+    if len(plain) == len(request.results) and results_acceptable(plain):
+        return request, []
     results: list[Finished] = []
     invalid: list[Refused] = []
     changed = False
