@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import ceil
@@ -31,14 +31,16 @@ class Member:
     held: dict[UUID, int] = field(default_factory=dict)  # given out here and not handed in yet: its queue
     parents: dict[UUID, UUID] = field(default_factory=dict)  # of those of them that have one
 
-    def takes_back(self, ids: Iterable[UUID]) -> tuple[set[int], set[UUID]]:
-        """These are handed in: the queues and the parents of those that were given out here. Asked once for each,
-        since to hash a UUID costs as much as to decode one."""
-        held, parents = self.held, self.parents
-        if parents:
-            ids = [*ids]
-        queues = {queue_id for id in ids if (queue_id := held.pop(id, None)) is not None}
-        return queues, {parents.pop(id) for id in ids if id in parents} if parents else set()
+    def takes_back(self, ids: Sequence[UUID]) -> tuple[list[int | None], dict[UUID, UUID]]:
+        """These are handed in: the queue of each, if it was given out here, and the parents of those that have one.
+        Asked once for each, since to hash a UUID costs as much as to decode one."""
+        queues = [self.held.pop(id, None) for id in ids]
+        return queues, {id: self.parents.pop(id) for id in ids if id in self.parents} if self.parents else {}
+
+    def keeps(self, ids: Sequence[UUID], queues: Iterable[int | None], parents: Mapping[UUID, UUID]) -> None:
+        """What `takes_back` said, of results that were not handed in after all: they come again."""
+        self.held.update((id, queue_id) for id, queue_id in zip(ids, queues, strict=True) if queue_id is not None)
+        self.parents.update(parents)
 
 
 @dataclass(slots=True)

@@ -54,9 +54,9 @@ class Visit:
     future: asyncio.Future[Exchanged]
     token: UUID
     deadline: float
-    frees: set[int]  # queues that its results may free a slot of, as far as the executions were given out here; of
-    # others the transaction tells, and the next one fills the slot
-    parents: set[UUID]  # of the children among them, as far as given out here; others are woken after the commit
+    queues: list[int | None]  # of each result, if it was given out here; of others the transaction tells what they
+    # free, and the next one fills the slot
+    parents: dict[UUID, UUID]  # of the children among them, if given out here; others are woken after the commit
     begun: bool = False  # the claim is noted in the worker's row
     handed_in: bool = False  # the results are in
     busy: bool = False  # in a transaction: nobody else may answer it
@@ -177,8 +177,8 @@ class Desk:
         if refused:  # results are still taken, work is not given out any more
             request = msgspec.structs.replace(request, capacity=0)
         deadline = time.monotonic() + min(request.wait, self._lease / 2)
-        frees, parents = member.takes_back(result.id for result in request.results)
-        visit = Visit(member, request, loop.create_future(), uuid4(), deadline, frees, parents)
+        ids = [result.id for result in request.results]
+        visit = Visit(member, request, loop.create_future(), uuid4(), deadline, *member.takes_back(ids))
         if visit.claims:
             self._newest[visit.place] = visit
             self._send_home(visit.place)
@@ -193,6 +193,8 @@ class Desk:
             if self._newest.get(visit.place) is visit:
                 del self._newest[visit.place]
             self._leave(visit)
+            if ids and not visit.handed_in:
+                member.keeps(ids, visit.queues, visit.parents)
 
     def _send_home(self, place: Place) -> None:
         """On each lane one claiming exchange is in flight: a newer one ends the older."""
@@ -355,7 +357,7 @@ class Desk:
         handing_in = [visit for visit in visits if not visit.handed_in and visit.request.results]
         results = [result for visit in handing_in for result in visit.request.results]
         parties = self._parties(claiming, _may_be_freed(handing_in))
-        parents = {parent for visit in handing_in for parent in visit.parents}
+        parents = {parent for visit in handing_in for parent in visit.parents.values()}
         if due := self.bloat.due(queue_id for party in parties for queue_id in party.served):
             await self._database.again(lambda: self._renew(due))
             self.bloat.renewed(due)
@@ -693,7 +695,9 @@ def _let_go(visits: Iterable[Visit]) -> None:
 
 
 def _may_be_freed(visits: Iterable[Visit]) -> set[int]:
-    return {queue_id for visit in visits if not visit.handed_in for queue_id in visit.frees}
+    return {
+        queue_id for visit in visits if not visit.handed_in for queue_id in visit.queues if queue_id is not None
+    }
 
 
 def _ids(rows: list[Row]) -> set[int]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg.errors import DeadlockDetected
 
-from queues.engine import Engine, WorkerGone, exchange_statements
+from queues.engine import Engine, EngineUnavailable, WorkerGone, exchange_statements
 from queues.engine.claims import claim_statement
 from queues.engine.flight import Answers, Flight
 from queues.engine.statements import statement
-from queues.requests import Accepted, Exchange, Exchanged, NewExecution
+from queues.requests import Accepted, Exchange, Exchanged, Finished, NewExecution
 from tests.pace import soon
 
 from .crew import Crew, enqueue, ids, query
@@ -128,6 +129,29 @@ async def test_a_claim_that_fails_does_not_fail_what_arrives(
     assert len(answers) == 1 and broken
     ((id,),) = query(dsn, "select id from queues_execution")
     assert UUID(str(id)) in [claimed.id for claimed in (await poll).executions]
+
+
+async def test_results_that_come_again_after_a_failure_fill_their_slot_in_the_same_commit(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = await Crew(engine, "a").join(("work", "line"), line=1)
+    await enqueue(engine, 2)
+    first = await engine.exchange(crew.id, Exchange(seq=1, capacity=5))
+    (claimed,) = first.executions
+    finish, broken = exchange_statements.finish, [EngineUnavailable()]
+
+    def once(flight: Flight, results: Sequence[Finished]) -> int:
+        if broken:
+            raise broken.pop()
+        return finish(flight, results)
+
+    monkeypatch.setattr(exchange_statements, "finish", once)
+    assert first.token
+    result = Finished(id=claimed.id, token=first.token, outcome="completed")
+    request = Exchange(seq=2, received=1, capacity=5, results=[result])
+    with pytest.raises(EngineUnavailable):
+        await engine.exchange(crew.id, request)
+    assert len((await engine.exchange(crew.id, request)).executions) == 1
 
 
 async def test_a_worker_that_is_gone_gets_nothing_and_nothing_is_lost(engine: Engine, dsn: str) -> None:
