@@ -32,7 +32,7 @@ class Member:
     parents: dict[UUID, UUID] = field(default_factory=dict)  # of those of them that have one
 
     def takes_back(self, ids: Sequence[UUID]) -> tuple[list[int | None], dict[UUID, UUID]]:
-        """These are handed in: the queue of each, if it was given out here, and the parents of those that have one.
+        """These are handed in: the queue of each, if given out here, and the parents of those that have one.
         Asked once for each, since to hash a UUID costs as much as to decode one."""
         queues = [self.held.pop(id, None) for id in ids]
         return queues, {id: self.parents.pop(id) for id in ids if id in self.parents} if self.parents else {}
