@@ -272,7 +272,11 @@ class Desk:
                 # Who waits in the hall goes with what the answers tell, so nobody is overtaken there.
                 self._answer_soon(landed)
             else:
+                somebody_waits = bool(self._hall)
                 await self._answer(landed)
+                if somebody_waits:
+                    # The answers leave before the next flight is built: two points of slot time (limit 5).
+                    await asyncio.sleep(0)
 
     def _answer_soon(self, landed: Landed) -> None:
         def done(task: asyncio.Task[None]) -> None:
