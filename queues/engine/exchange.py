@@ -54,9 +54,9 @@ class Visit:
     future: asyncio.Future[Exchanged]
     token: UUID
     deadline: float
-    queues: list[int | None]  # of each result, if it was given out here; of others the transaction tells what they
-    # free, and the next one fills the slot
-    parents: dict[UUID, UUID]  # of the children among them, if given out here; others are woken after the commit
+    # Of each result; None if it was not given out here: what it frees is told after the commit.
+    queues: list[int | None]
+    parents: dict[UUID, UUID]  # of the children among them, likewise; those of others are woken after the commit
     begun: bool = False  # the claim is noted in the worker's row
     handed_in: bool = False  # the results are in
     busy: bool = False  # in a transaction: nobody else may answer it
@@ -462,7 +462,7 @@ class Desk:
         for visit in handing_in:
             visit.handed_in = True
         if len(outcome.ended) == sum(len(visit.request.results) for visit in handing_in):
-            return  # each once
+            return  # all were taken
         taken = {ended.id for ended in outcome.ended}
         missing = [r for visit in handing_in for r in visit.request.results if r.id not in taken]
         if missing:

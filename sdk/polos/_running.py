@@ -109,9 +109,8 @@ class Run:
 
     def close(self) -> None:
         """It has ended: tasks of it that nobody waited for do not wait for ever."""
-        if self.parked:
-            for parked in list(self.parked.values()):
-                parked.future.cancel()
+        for parked in list(self.parked.values()):
+            parked.future.cancel()
 
 
 def result_json(value: Any, workflow_id: str) -> str:

@@ -221,7 +221,6 @@ class Session:
 
     def _start_all(self, claims: list[dict[str, Any]], token: str) -> None:
         late = self._lease.left <= 0
-        create_task = asyncio.get_running_loop().create_task
         for claim in claims:
             workflow = self._workflows.get(claim["workflow_id"])
             run = Run(claim, token, is_async=workflow is None or workflow.is_async)
@@ -230,7 +229,7 @@ class Session:
             self._running[run.id] = run
             if late:  # the reply was on its way for longer than the lease: nothing may start under it
                 run.ending = "released"
-            run.task = create_task(self._execute(run, workflow, before))
+            run.task = asyncio.create_task(self._execute(run, workflow, before))
 
     # -- running -----------------------------------------------------------------------------------
 

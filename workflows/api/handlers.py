@@ -302,11 +302,7 @@ def _without_invalid(principal: Principal, request: Exchange) -> tuple[Exchange,
     invalid: list[Refused] = []
     changed = False
     for item in request.results:
-        if item.outcome == "waiting" or item.waits:
-            problem = finished_problem(item, principal.reaches)
-        else:
-            problem = result_problem(item.result)
-        if problem:
+        if problem := finished_problem(item, principal.reaches):
             invalid.append(Refused(id=item.id, reason="invalid", detail=problem))
             continue
         error = storable_error(item.error)
