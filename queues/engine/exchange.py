@@ -119,6 +119,7 @@ class Outcome:
     begun: dict[UUID, tuple[int, UUID | None, int]]  # worker → its claim before this one; its row's generation
     ended: list[Ended]
     locked: set[int]
+    unlimited: set[int]  # of those locked
     shares: list[Share]  # per party
     woken: list[Row]  # parents that go on
 
@@ -145,7 +146,7 @@ class Desk:
         *,
         lease: float,
         queue_name: Callable[[int], str],
-        on_commit: Callable[[list[Ended], set[int], int, set[int]], None],
+        on_commit: Callable[[list[Ended], set[int], int, set[int], set[int]], None],
         on_unheard: Callable[[UUID, UUID], None],
         on_stale: Callable[[int], None],
         on_woken: Callable[[set[tuple[int, str]]], None],
@@ -389,7 +390,7 @@ class Desk:
         for party, share in zip(parties, outcome.shares, strict=True):
             filled |= self._settle(party, share, outcome, landed.since)
         claims = [row for share in outcome.shares for own in share.rows for row in own]
-        self._on_commit(outcome.ended, {row[1] for row in claims}, len(claims), filled)
+        self._on_commit(outcome.ended, {row[1] for row in claims}, len(claims), filled, outcome.unlimited)
         if outcome.woken:
             self._on_woken({(row[1], row[2]) for row in outcome.woken})
         for party, share in zip(parties, outcome.shares, strict=True):
@@ -444,10 +445,12 @@ class Desk:
             return [] if number is None else answers[number]
 
         def read() -> Outcome:
+            limited, unlimited = _locked(rows(locked))
             return Outcome(
                 begun={row[0]: (row[1], row[2], row[3]) for row in rows(begun)},
                 ended=[Ended(*row) for row in rows(ended)],
-                locked=_ids(rows(locked)),
+                locked=limited | unlimited,
+                unlimited=unlimited,
                 shares=[
                     shares(rows(number), len(party.visits)) for number, party in zip(claims, parties, strict=True)
                 ],
@@ -685,7 +688,7 @@ class Desk:
         if executions and share.timed:
             executions = await self._with_deadlines(executions)
         if executions:
-            self._on_commit([], {queue_id}, len(executions), set())
+            self._on_commit([], {queue_id}, len(executions), set(), set())
             self._leave(visit)
             visit.reply(executions)
 
@@ -704,5 +707,9 @@ def _may_be_freed(visits: Iterable[Visit]) -> set[int]:
     }
 
 
-def _ids(rows: list[Row]) -> set[int]:
-    return {int(item) for row in rows for column in row for item in column.split(",") if item}
+def _locked(rows: list[Row]) -> tuple[set[int], set[int]]:
+    """Of `lock_queues`: the limited queues and the unlimited ones."""
+    if not rows:
+        return set(), set()
+    limited, unlimited = ({int(item) for item in column.split(",") if item} for column in rows[0])
+    return limited, unlimited
