@@ -29,7 +29,7 @@ from .. import words
 from ..ids import uuid7
 from ..models import Status
 from ..requests import Accepted, Deduplication, NewExecution
-from .arrays import numbers, of_few, quoted, raws, texts, uuids
+from .arrays import binary_uuids, numbers, of_few, quoted, raws, texts, uuids
 from .combiner import Combiner
 from .database import Connection, Database, Row
 from .dedup import Decision, Keyed, Settled, rounds, settle, take, to_be_added
@@ -355,7 +355,7 @@ class Enqueuer:
         or twice in the batch."""
         kinds = set(batch.kinds)
         shared = batch if len(kinds) > 1 else batch._replace(kinds=list(kinds))
-        values = _shared_values(shared) | {"ids": uuids(batch.ids)}
+        values: dict[str, object] = {**_shared_values(shared), "ids": binary_uuids(batch.ids)}
 
         async def at_once() -> dt.datetime | None:
             flight = Flight()

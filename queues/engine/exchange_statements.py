@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from ..requests import Claimed, Finished
-from .arrays import numbers, raws, texts, uuids
+from .arrays import binary_uuids, numbers, raws, texts, uuids
 from .board import Member
 from .claims import claim_statement
 from .database import Row
@@ -31,9 +31,9 @@ class Taker(NamedTuple):
 
 def begin(flight: Flight, takers: Sequence[Taker], *, lease: float) -> int:
     values = {
-        "ids": uuids(taker.member.id for taker in takers),
+        "ids": binary_uuids([taker.member.id for taker in takers]),
         "seqs": numbers(taker.seq for taker in takers),
-        "tokens": uuids(taker.token for taker in takers),
+        "tokens": binary_uuids([taker.token for taker in takers]),
         "lanes": numbers(taker.lane + 1 for taker in takers),
         "generations": numbers(taker.member.generation for taker in takers),
         "lease": lease,
@@ -42,16 +42,21 @@ def begin(flight: Flight, takers: Sequence[Taker], *, lease: float) -> int:
 
 
 def finish(flight: Flight, results: Sequence[Finished]) -> int:
+    claims: dict[str, object] = {
+        "ids": binary_uuids([result.id for result in results]),
+        "tokens": binary_uuids([result.token for result in results]),
+    }
     completed = [r.result for r in results if r.outcome == "completed" and r.error is None]
     if len(completed) == len(results):
-        return flight.add(statement("finish_completed"), _claims(results) | {"results": raws(completed)})
-    values = claims_that_end(results) | {
+        return flight.add(statement("finish_completed"), claims | {"results": raws(completed)})
+    values = claims | {
+        "outcomes": texts(r.outcome for r in results),
         "results": texts(_result_text(r) for r in results),
         "errors": texts(msgspec.json.encode(r.error).decode() if r.error else None for r in results),
         "retry_ins": numbers(r.retry_in for r in results),
     }
     number = flight.add(statement("finish"), values)
-    if '"waiting"' in values["outcomes"]:
+    if any(result.outcome == "waiting" for result in results):
         declare_waits(flight, results)
     return number
 
@@ -115,8 +120,8 @@ def claim(
         "firsts": numbers(last - len(own) + 1 for own, last in zip(served.values(), lasts, strict=True)),
         "lasts": numbers(lasts),
         "workflows": texts(workflow for own in served.values() for workflow in own),
-        "workers": uuids(taker.member.id for taker in takers),
-        "tokens": uuids(taker.token for taker in takers),
+        "workers": binary_uuids([taker.member.id for taker in takers]),
+        "tokens": binary_uuids([taker.token for taker in takers]),
         "capacities": numbers(taker.capacity for taker in takers),
     }
     return flight.add(claim_statement(alone=len(takers) == 1, from_floors=from_floors), values)
@@ -124,11 +129,11 @@ def claim(
 
 def claims_that_end(results: Sequence[Finished]) -> dict[str, str]:
     """Which claims end, and how."""
-    return _claims(results) | {"outcomes": texts(r.outcome for r in results)}
-
-
-def _claims(results: Sequence[Finished]) -> dict[str, str]:
-    return {"ids": uuids([r.id for r in results]), "tokens": uuids([r.token for r in results])}
+    return {
+        "ids": uuids(result.id for result in results),
+        "tokens": uuids(result.token for result in results),
+        "outcomes": texts(result.outcome for result in results),
+    }
 
 
 def claimed(row: Row, queue: str) -> Claimed:

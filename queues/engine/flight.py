@@ -25,6 +25,7 @@ from psycopg.adapt import Transformer
 Row = tuple[Any, ...]
 
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
+_TEXT, _BINARY = int(pq.Format.TEXT), int(pq.Format.BINARY)
 _FINE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 _names = count(1)
 
@@ -49,17 +50,20 @@ class Flight:
     """`add` the statements; the answer of each is found at the number that `add` returned."""
 
     def __init__(self) -> None:
-        self.statements: list[tuple[Plan, list[bytes | None]]] = []
+        self.statements: list[tuple[Plan, list[bytes | None], list[int]]] = []
 
     def add(self, text: str, values: Mapping[str, object]) -> int:
-        """A statement with named parameters, whose types its own casts tell."""
+        """A statement with named parameters, whose types its own casts tell. Bytes are in that type's binary
+        format, all else is text."""
         plan = _plan(text)
-        self.statements.append((plan, [_encoded(values[name]) for name in plan.parameters]))
+        given = [values[name] for name in plan.parameters]
+        formats = [_BINARY if isinstance(value, bytes) else _TEXT for value in given]
+        self.statements.append((plan, [_encoded(value) for value in given], formats))
         return len(self.statements) - 1
 
 
 def _encoded(value: object) -> bytes | None:
-    return None if value is None else str(value).encode()
+    return value if value is None or isinstance(value, bytes) else str(value).encode()
 
 
 class Answers:
@@ -116,11 +120,11 @@ class Line:
     def _send(self, flight: Flight) -> list[bytes | None]:
         """What will come back: the name of a statement that is prepared, None for one that runs."""
         order: list[bytes | None] = []
-        for plan, values in flight.statements:
+        for plan, values, formats in flight.statements:
             if plan.name not in self._prepared and plan.name not in order:
                 self._pgconn.send_prepare(plan.name, plan.text)
                 order.append(plan.name)
-            self._pgconn.send_query_prepared(plan.name, values, result_format=pq.Format.BINARY)
+            self._pgconn.send_query_prepared(plan.name, values, formats, _BINARY)
             order.append(None)
         self._pgconn.pipeline_sync()
         return order

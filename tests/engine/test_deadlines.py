@@ -304,7 +304,7 @@ async def test_plain_executions_take_the_same_statements_as_ever(engine: Engine,
     names[_plan(claim_statement(alone=True, from_floors=False)).name] = "claim"
 
     async def noted(flight: Any) -> Any:
-        flown.extend(names[plan.name] for plan, _ in flight.statements if b"pg_notify" not in plan.text)
+        flown.extend(names[plan.name] for plan, *_ in flight.statements if b"pg_notify" not in plan.text)
         return await fly(flight)
 
     def lent() -> Any:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from uuid import UUID
 
 import pytest
 from psycopg import errors
 
+from queues.engine.arrays import binary_uuids
 from queues.engine.database import Database
 from queues.engine.errors import EngineUnavailable
 from queues.engine.flight import Flight
+from queues.ids import uuid7
 
 from .crew import query
 
@@ -98,3 +101,13 @@ async def test_a_statement_that_fails_leaves_the_others_usable(database: Databas
         with pytest.raises(errors.UndefinedColumn):
             await database.fly(flight)
         await fly(database, PID + " as other")
+
+
+@pytest.mark.parametrize("ids", [[], [UUID(int=0)], [UUID(int=2**128 - 1), uuid7(), UUID(int=0)]])
+async def test_ids_arrive_in_the_binary_format_beside_text(database: Database, ids: list[UUID]) -> None:
+    flight = Flight()
+    number = flight.add(
+        "select %(ids)s::uuid[], cardinality(%(ids)s::uuid[]), %(name)s::text",
+        {"ids": binary_uuids(ids), "name": "x"},
+    )
+    assert (await database.fly(flight))[number] == [(ids, len(ids), "x")]

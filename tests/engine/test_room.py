@@ -72,6 +72,18 @@ async def test_another_server_learns_at_once_of_room_that_nobody_here_took(engin
         assert len((await soon(poll)).executions) == 1
 
 
+async def test_other_servers_are_told_of_work_on_an_unlimited_queue_and_not_of_room(engine: Engine) -> None:
+    one = await Crew(engine).join(("work", "line"), line=None)
+    done, given_back, *_ = await enqueue(engine, 5)
+    assert len(await one.take(2)) == 2
+    hurries = engine.wakes._hurry
+    await asyncio.sleep(0.3)
+    await one.exchange(capacity=1, results=[one.finished(done)])
+    assert not hurries.is_set()
+    await one.exchange(capacity=1, results=[one.finished(given_back, "released")])
+    assert hurries.is_set()
+
+
 async def test_many_queues_are_told_without_a_pause_between(engine: Engine, dsn: str) -> None:
     many = set(range(1_000_000, 1_010_000))
     heard: set[int] = set()
