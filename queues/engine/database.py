@@ -39,7 +39,7 @@ class Database:
     def __init__(self, conninfo: str, *, size: int, patience: float = PATIENCE) -> None:
         self.conninfo = conninfo
         self._lines: list[Line] = []  # not in use right now
-        self._most_lines = size // 3
+        self.most_lines = size // 3
         self._closing = False
         self._half_open: set[asyncio.Future[Connection]] = set()
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -89,7 +89,7 @@ class Database:
             try:
                 return await line.fly(flight)
             finally:
-                if line.conn.closed or len(self._lines) >= self._most_lines or self._closing:
+                if line.conn.closed or len(self._lines) >= self.most_lines or self._closing:
                     await self.pool.putconn(line.release())
                 else:
                     self._lines.append(line)

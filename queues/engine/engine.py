@@ -127,6 +127,7 @@ class Engine:
             loops += [self.duties.prune, *self.duties.others()]
         outage = _Outage()
         self._tasks = [asyncio.create_task(_forever(loop, outage)) for loop in loops]
+        self.soon(self.desk.rehearse())
 
     async def drain(self) -> None:
         """Answers every long poll and gives out no more work; what workers hand in is still taken."""

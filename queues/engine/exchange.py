@@ -172,6 +172,19 @@ class Desk:
 
     # -- in and out --------------------------------------------------------------------------------
 
+    async def rehearse(self) -> None:
+        """Exchanges of nobody, on all connections that fly: PostgreSQL reads its catalogues and plans the statements
+        now. Otherwise the first worker waits for that, 10 ms and more."""
+        nobody = Taker(Member(UUID(int=0), {}), seq=0, token=UUID(int=0), capacity=0, lane=0)
+        flight = Flight()
+        statements.begin(flight, [nobody], lease=0.0)
+        statements.finish(flight, [])
+        statements.lock(flight, [])
+        for takers in ([nobody], [nobody, nobody]):
+            statements.claim(flight, takers, {}, from_floors=False)
+        flights = [self._database.fly(flight) for _ in range(max(1, self._database.most_lines))]
+        await asyncio.gather(*flights, return_exceptions=True)  # of what is wrong others tell
+
     async def exchange(self, member: Member, request: Exchange) -> Exchanged:
         loop = asyncio.get_running_loop()
         refused = self.closing and request.capacity > 0
