@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterable
 from uuid import UUID
 from weakref import WeakSet
@@ -28,6 +29,7 @@ CHANNEL = "polos_wake"
 NOTIFY = "select pg_notify(%(channel)s::text, %(payload)s::text)"
 DEBOUNCE = 0.02  # seconds: how long a hint to other servers may wait for company
 CALM = 0.1  # and one that only their pages need: under a limit every claim has one
+STEADY = 0.25  # between two of those: a page looks no more often
 MOST_IDS = 500  # ids in one payload; 8,000 bytes are allowed
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ class Wakes:
         self._touched: set[int] = set()
         self._hurry = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
+        self._sent = 0.0  # monotonic
         self._tellers: WeakSet[Connection] = WeakSet()  # that told of pairs
 
     def tell_others(self, queue_ids: set[int]) -> None:
@@ -79,9 +82,10 @@ class Wakes:
     async def _send(self) -> None:
         while self._touched:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CALM):
+                async with asyncio.timeout(max(CALM, self._sent + STEADY - time.monotonic())):
                     await self._hurry.wait()
                     await asyncio.sleep(DEBOUNCE)
+            self._sent = time.monotonic()
             ids = [self._touched.pop() for _ in range(min(MOST_IDS, len(self._touched)))]
             if not self._touched:
                 self._hurry.clear()
