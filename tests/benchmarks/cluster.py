@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import tempfile
@@ -78,7 +79,9 @@ def running() -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def vacuum(dsn: str) -> None:
-    """After the fill, for everybody alike: what follows is measured, not autovacuum."""
+def settle(dsn: str) -> None:
+    """After the fill, for everybody alike: what follows is measured, not autovacuum, nor the kernel's writing of what
+    was filled."""
     with psycopg.connect(dsn, autocommit=True) as db:
         db.execute("vacuum (analyze)")
+    os.sync()

@@ -17,7 +17,7 @@ from tests import servers
 from . import watchers
 from .accounting import Figures, cpu, cpu_of, megabytes, profiled
 from .checks import Incorrect, check
-from .cluster import vacuum
+from .cluster import settle
 from .contestants import STEPS_KEPT, Task
 from .scenarios import CHURN_RATE, HOT_LIMIT, HOT_SECONDS, Scenario
 from .stage import Stage, until
@@ -35,7 +35,7 @@ def drain(stage: Stage) -> Figures:
 def _drained(stage: Stage, until_stored: Callable[[], int]) -> Figures:
     task, scenario = stage.task, stage.scenario
     stage.ask("batch")
-    vacuum(stage.dsn)
+    settle(stage.dsn)
     kept = _kept_steps(stage)
     with profiled(stage), cpu(stage) as used:
         reader = stage.start_workers()
@@ -111,7 +111,7 @@ def small(stage: Stage) -> Figures:
     client = stage.start("latency", task)
     if hot.jobs:
         stage.ask("batch", hot)
-    vacuum(stage.dsn)
+    settle(stage.dsn)
     hot_reader = stage.start_workers(hot, count=1)
     reader = stage.start_workers(task, count=1)
     until(lambda: hot_reader.count() >= min(HOT_START, hot.jobs), 30, "the hot queue is worked on")

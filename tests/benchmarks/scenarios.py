@@ -19,6 +19,7 @@ WITH_STEPS = (OURS, "dbos")
 HOT_LIMIT, HOT_SECONDS = 10, 0.01  # of the hot queue: at most 1,000 jobs a second, so the machine is not full
 SMALL_QUEUES, SMALL_LIMIT = 50, 5
 CHURN_RATE = 2_000  # jobs a second
+LONG = 60_000  # jobs for several servers: 20,000 last 0.4 s, and four workers take 0.1 of them to come
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +100,10 @@ SCENARIOS = (
     Scenario(name="first 5,000 of 1,000,000", suite="scale", kind="drain", jobs=1_000_000, first=5_000),
     Scenario(name="1 queue", suite="scale", kind="drain", jobs=20_000, workers=2),
     Scenario(name="10,000 queues", suite="scale", kind="drain", jobs=20_000, workers=2, queues=10_000, limit=5),
-    Scenario(name="2 servers", suite="scale", kind="drain", jobs=20_000, workers=2, servers=2),
-    Scenario(name="4 servers", suite="scale", kind="drain", jobs=20_000, workers=4, servers=4),
-    Scenario(name="4 workers, 1 server", suite="scale", kind="drain", jobs=20_000, workers=4),
+    Scenario(name="2 servers", suite="scale", kind="drain", jobs=LONG, workers=2, servers=2),
+    Scenario(name="2 workers, 1 server", suite="scale", kind="drain", jobs=LONG, workers=2),
+    Scenario(name="4 servers", suite="scale", kind="drain", jobs=LONG, workers=4, servers=4),
+    Scenario(name="4 workers, 1 server", suite="scale", kind="drain", jobs=LONG, workers=4),
     Scenario(
         name="50 small queues alone", suite="hot", kind="small", jobs=300, queues=SMALL_QUEUES, limit=SMALL_LIMIT
     ),
@@ -170,7 +172,7 @@ GOALS = (
         name="after churn ÷ fresh, limit 100", scenario="after churn, limit 100",
         against_scenario="fresh, limit 100", must=0.5, reach=0.8,
     ),
-    Goal(name="2 servers ÷ 1", scenario="2 servers", against_scenario="1 queue", must=0.9, reach=1),
+    Goal(name="2 servers ÷ 1", scenario="2 servers", against_scenario="2 workers, 1 server", must=0.9, reach=1),
     Goal(name="4 servers ÷ 1", scenario="4 servers", against_scenario="4 workers, 1 server", must=0.9, reach=1),
     Goal(
         name="server at rest, % of a core", scenario="at rest", measure="server_cpu_percent", must=2, reach=1,
