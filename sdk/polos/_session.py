@@ -221,6 +221,7 @@ class Session:
 
     def _start_all(self, claims: list[dict[str, Any]], token: str) -> None:
         late = self._lease.left <= 0
+        loop = asyncio.get_running_loop()
         for claim in claims:
             workflow = self._workflows.get(claim["workflow_id"])
             run = Run(claim, token, is_async=workflow is None or workflow.is_async)
@@ -229,7 +230,8 @@ class Session:
             self._running[run.id] = run
             if late:  # the reply was on its way for longer than the lease: nothing may start under it
                 run.ending = "released"
-            run.task = asyncio.create_task(self._execute(run, workflow, before))
+            # Straight from the loop and with a name at hand: half a microsecond of the five that an execution takes.
+            run.task = loop.create_task(self._execute(run, workflow, before), name=run.id)
 
     # -- running -----------------------------------------------------------------------------------
 
