@@ -24,7 +24,7 @@ from .dedup import Settled
 from .duties import Duties
 from .enqueue import AllNew, Answers, Enqueuer
 from .errors import EngineTimeout, EngineUnavailable, WorkerGone
-from .exchange import Desk, Ended
+from .exchange import Commit, Desk, Ended
 from .leases import Leases
 from .register import Registrar
 from .statements import statement
@@ -313,26 +313,25 @@ class Engine:
                 self.board.say_room(queue_id)
                 self.board.say_work(queue_id, (workflow,))
 
-    def _committed(
-        self, ended: list[Ended], claimed: set[int], count: int, filled: set[int], unlimited: set[int]
-    ) -> None:
+    def _committed(self, commit: Commit) -> None:
         """What ended made room, unless the same transaction filled it: then nobody need try that queue. With jobs
         of 10 ms under a limit of 5 every third transaction found out just that. On an unlimited queue nobody waits
-        for room: to tell four servers of it took a tenth of their drain."""
-        self.stats.claims += count
+        for room: to tell four servers of it took a tenth of their drain. They are told of what they may have
+        passed over there."""
+        self.stats.claims += commit.claims
         freed: set[int] = set()
         queued: set[int] = set()
-        for _, queue_id, status, _ in ended:
+        for _, queue_id, status, _ in commit.ended:
             if queue_id not in freed:
                 freed.add(queue_id)
-                if queue_id not in filled:
+                if queue_id not in commit.filled:
                     self.board.say_room(queue_id)
             if status == "queued":
                 queued.add(queue_id)
                 self.board.say_anything(queue_id)
-        self._count(ended)
-        self.wakes.tell_others(freed - filled - (unlimited - queued))
-        if changed := freed | claimed:
+        self._count(commit.ended)
+        self.wakes.tell_others(freed.difference(commit.filled, set(commit.unlimited) - queued).union(commit.left))
+        if changed := freed | commit.claimed:
             self.wakes.tell_others_later(changed)
             self._show(changed)  # the desk looks again by itself after each of its transactions
 

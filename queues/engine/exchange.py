@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
@@ -124,6 +124,17 @@ class Outcome:
     woken: list[Row]  # parents that go on
 
 
+class Commit(NamedTuple):
+    """What the engine is told of a transaction."""
+
+    ended: list[Ended]
+    claimed: set[int]  # the queues
+    claims: int
+    filled: Collection[int] = ()  # the queues that have no room left
+    unlimited: Collection[int] = ()  # queues that nobody waits for room of
+    left: Collection[int] = ()  # queues that others may have taken for empty meanwhile
+
+
 @dataclass(slots=True)
 class Landed:
     """A transaction that is committed and not yet told of."""
@@ -146,7 +157,7 @@ class Desk:
         *,
         lease: float,
         queue_name: Callable[[int], str],
-        on_commit: Callable[[list[Ended], set[int], int, set[int], set[int]], None],
+        on_commit: Callable[[Commit], None],
         on_unheard: Callable[[UUID, UUID], None],
         on_stale: Callable[[int], None],
         on_woken: Callable[[set[tuple[int, str]]], None],
@@ -173,8 +184,8 @@ class Desk:
     # -- in and out --------------------------------------------------------------------------------
 
     async def rehearse(self) -> None:
-        """Exchanges of nobody, on all connections that fly: PostgreSQL reads its catalogues and plans the statements
-        now. Otherwise the first worker waits for that, 10 ms and more."""
+        """Exchanges of nobody, on all connections that fly: PostgreSQL reads its catalogues and plans the
+        statements now. Otherwise the first worker waits for that, 10 ms and more."""
         nobody = Taker(Member(UUID(int=0), {}), seq=0, token=UUID(int=0), capacity=0, lane=0)
         flight = Flight()
         statements.begin(flight, [nobody], lease=0.0)
@@ -400,10 +411,16 @@ class Desk:
         await self._answer_results(landed.handing_in, outcome)
         self._note_claims(landed.claiming, outcome)
         filled: set[int] = set()
+        roomy: set[int] = set()
+        left: set[int] = set()
         for party, share in zip(parties, outcome.shares, strict=True):
             filled |= self._settle(party, share, outcome, landed.since)
+            roomy |= outcome.unlimited & share.room.keys()
+            left |= _left(share, party.served)
         claims = [row for share in outcome.shares for own in share.rows for row in own]
-        self._on_commit(outcome.ended, {row[1] for row in claims}, len(claims), filled, outcome.unlimited)
+        self._on_commit(
+            Commit(outcome.ended, {row[1] for row in claims}, len(claims), filled, roomy, left & outcome.unlimited)
+        )
         if outcome.woken:
             self._on_woken({(row[1], row[2]) for row in outcome.woken})
         for party, share in zip(parties, outcome.shares, strict=True):
@@ -701,7 +718,7 @@ class Desk:
         if executions and share.timed:
             executions = await self._with_deadlines(executions)
         if executions:
-            self._on_commit([], {queue_id}, len(executions), set(), set())
+            self._on_commit(Commit([], {queue_id}, len(executions), left=_left(share, served)))
             self._leave(visit)
             visit.reply(executions)
 
@@ -718,6 +735,18 @@ def _may_be_freed(visits: Iterable[Visit]) -> set[int]:
     return {
         queue_id for visit in visits if not visit.handed_in for queue_id in visit.queues if queue_id is not None
     }
+
+
+def _left(share: Share, served: Mapping[int, Sequence[str]]) -> set[int]:
+    """Queues on which a claim may have locked more than it gave: of each workflow as many as there is room for.
+    Without a limit others claim at the same time; they pass over what is locked, and take the line for empty."""
+    given = Counter(row[1] for own in share.rows for row in own)
+    left: set[int] = set()
+    for queue_id, room in share.room.items():
+        found = share.found.get(queue_id, int(queue_id in share.missed))
+        if found > given[queue_id] or (0 < room <= found and len(served[queue_id]) > 1):
+            left.add(queue_id)
+    return left
 
 
 def _locked(rows: list[Row]) -> tuple[set[int], set[int]]:

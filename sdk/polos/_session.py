@@ -230,7 +230,7 @@ class Session:
             self._running[run.id] = run
             if late:  # the reply was on its way for longer than the lease: nothing may start under it
                 run.ending = "released"
-            # Straight from the loop and with a name at hand: half a microsecond of the five that an execution takes.
+            # Straight from the loop, with a name at hand: half a microsecond of the five that one takes.
             run.task = loop.create_task(self._execute(run, workflow, before), name=run.id)
 
     # -- running -----------------------------------------------------------------------------------

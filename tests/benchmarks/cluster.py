@@ -80,8 +80,8 @@ def running() -> Iterator[Cluster]:
 
 
 def settle(dsn: str) -> None:
-    """After the fill, for everybody alike: what follows is measured, not autovacuum, nor the kernel's writing of what
-    was filled."""
+    """After the fill, for everybody alike: what follows is measured, not autovacuum, nor the kernel's writing of
+    what was filled."""
     with psycopg.connect(dsn, autocommit=True) as db:
         db.execute("vacuum (analyze)")
     os.sync()

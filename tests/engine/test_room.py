@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from queues.engine import Engine
 from queues.requests import Exchanged
 from tests.pace import soon
@@ -82,6 +84,32 @@ async def test_other_servers_are_told_of_work_on_an_unlimited_queue_and_not_of_r
     assert not hurries.is_set()
     await one.exchange(capacity=1, results=[one.finished(given_back, "released")])
     assert hurries.is_set()
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("work", "line"), ("play", "line")],
+        [("work", "line"), ("work", "side-line")],
+        [("work", "line"), ("play", "line"), ("work", "side-line")],
+    ],
+)
+async def test_other_servers_are_told_of_what_a_claim_locked_and_left(
+    engine: Engine, pairs: list[tuple[str, str]]
+) -> None:
+    """Whoever claims there at the same time passes over it, and takes the line for empty."""
+    one = await Crew(engine).join(*pairs, line=None, side_line=None)
+    hurries = engine.wakes._hurry
+    for workflow, queue in pairs:
+        await enqueue(engine, 1, workflow=workflow, queue=queue)
+    for left in range(len(pairs) - 1, 0, -1):
+        await asyncio.sleep(0.3)
+        assert not hurries.is_set()
+        assert len(await one.take(1)) == 1
+        assert hurries.is_set(), left
+    await asyncio.sleep(0.3)
+    assert len(await one.take(10)) == 1
+    assert not hurries.is_set()
 
 
 async def test_many_queues_are_told_without_a_pause_between(engine: Engine, dsn: str) -> None:
