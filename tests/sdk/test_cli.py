@@ -199,7 +199,8 @@ async def test_what_dies_at_once_beside_one_that_lives_is_started_again_and_ends
         eventually, lambda: caplog.text.count("ended with 1; starting") >= 2, seconds=20
     )
     group.pass_on(signal.SIGTERM)
-    assert await asyncio.wait_for(broken, 20) <= 0
+    # Between two of them, told so, or by its own fault just before it was.
+    assert await asyncio.wait_for(broken, 20) in (0, -signal.SIGTERM, 1)
     assert group.failure == 0
 
 
