@@ -58,7 +58,7 @@ class Wakes:
         self._touched: set[int] = set()
         self._hurry = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
-        self._sent = 0.0  # monotonic
+        self._sent = 0.0  # monotonic: when nothing was left to send
         self._tellers: WeakSet[Connection] = WeakSet()  # that told of pairs
 
     def tell_others(self, queue_ids: set[int]) -> None:
@@ -85,10 +85,10 @@ class Wakes:
                 async with asyncio.timeout(max(CALM, self._sent + STEADY - time.monotonic())):
                     await self._hurry.wait()
                     await asyncio.sleep(DEBOUNCE)
-            self._sent = time.monotonic()
             ids = [self._touched.pop() for _ in range(min(MOST_IDS, len(self._touched)))]
             if not self._touched:
                 self._hurry.clear()
+                self._sent = time.monotonic()
             payload = f"queues:{self.server}:{','.join(map(str, ids))}"
             with contextlib.suppress(EngineUnavailable):  # a lost hint: the poll finds it
                 flight = Flight()
