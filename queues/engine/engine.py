@@ -330,7 +330,7 @@ class Engine:
                 queued.add(queue_id)
                 self.board.say_anything(queue_id)
         self._count(commit.ended)
-        self.wakes.tell_others(freed.difference(commit.filled, set(commit.unlimited) - queued).union(commit.left))
+        self.wakes.tell_others((freed - commit.filled - (commit.unlimited - queued)) | commit.left)
         if changed := freed | commit.claimed:
             self.wakes.tell_others_later(changed)
             self._show(changed)  # the desk looks again by itself after each of its transactions

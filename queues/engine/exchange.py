@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
@@ -130,9 +130,18 @@ class Commit(NamedTuple):
     ended: list[Ended]
     claimed: set[int]  # the queues
     claims: int
-    filled: Collection[int] = ()  # the queues that have no room left
-    unlimited: Collection[int] = ()  # queues that nobody waits for room of
-    left: Collection[int] = ()  # queues that others may have taken for empty meanwhile
+    filled: Set[int] = frozenset()  # the queues that have no room left
+    unlimited: Set[int] = frozenset()  # those that nobody waits for room of
+    left: Set[int] = frozenset()  # those that others may have taken for empty meanwhile
+
+
+class Settled(NamedTuple):
+    """What a claim says of its queues."""
+
+    filled: set[int]  # no room is left
+    # It may have locked more than it gave. Without a limit others claim at the same time; they pass over what is
+    # locked, and take the line for empty.
+    left: set[int]
 
 
 @dataclass(slots=True)
@@ -411,16 +420,16 @@ class Desk:
         await self._answer_results(landed.handing_in, outcome)
         self._note_claims(landed.claiming, outcome)
         filled: set[int] = set()
-        roomy: set[int] = set()
+        unlimited: set[int] = set()  # as the claim saw it, under the lock
         left: set[int] = set()
         for party, share in zip(parties, outcome.shares, strict=True):
-            filled |= self._settle(party, share, outcome, landed.since)
-            roomy |= outcome.unlimited & share.room.keys()
-            left |= _left(share, party.served)
+            hints = self._settle(party, share, outcome, landed.since)
+            filled |= hints.filled
+            unlimited |= outcome.unlimited & share.room.keys()
+            left |= hints.left
         claims = [row for share in outcome.shares for own in share.rows for row in own]
-        self._on_commit(
-            Commit(outcome.ended, {row[1] for row in claims}, len(claims), filled, roomy, left & outcome.unlimited)
-        )
+        claimed_on = {row[1] for row in claims}
+        self._on_commit(Commit(outcome.ended, claimed_on, len(claims), filled, unlimited, left & unlimited))
         if outcome.woken:
             self._on_woken({(row[1], row[2]) for row in outcome.woken})
         for party, share in zip(parties, outcome.shares, strict=True):
@@ -523,40 +532,44 @@ class Desk:
             if token is not None and visit.request.received < seq < visit.request.seq:
                 self._on_unheard(visit.member.id, token)  # the worker gave up on that reply
 
-    def _settle(self, party: Party, share: Share, outcome: Outcome, since: int) -> set[int]:
-        """Hints that proved wrong are taken back; a queue that somebody else held is waited for. Returns the
-        queues that have no room left."""
+    def _settle(self, party: Party, share: Share, outcome: Outcome, since: int) -> Settled:
+        """Hints that proved wrong are taken back; a queue that somebody else held is waited for."""
         begun = [visit for visit in party.visits if visit.member.id in outcome.begun]
         if not begun:
-            return set()
+            return Settled(set(), set())
         for queue_id in party.served:
             if queue_id not in outcome.locked:
                 self._claim_skipped_soon(queue_id)
         return self._settle_hints(begun, share, since)
 
-    def _settle_hints(self, begun: list[Visit], share: Share, since: int) -> set[int]:
+    def _settle_hints(self, begun: list[Visit], share: Share, since: int) -> Settled:
         picked = Counter(row[1] for own in share.rows for row in own)
         capacity, total = sum(visit.request.capacity for visit in begun), picked.total()
         self._board.note_found(len(share.room), sum(share.found.values()))
         if len(share.room) > 1:
             for visit in begun:
                 self._board.had_turn(visit.member, picked)
-        filled: set[int] = set()
+        settled = Settled(set(), set())
         for queue_id, room in share.room.items():
             given = picked[queue_id]
+            workflows = begun[0].member.pairs.get(queue_id, ())
             if given >= room and room < capacity:
-                filled.add(queue_id)
+                settled.filled.add(queue_id)
             self.bloat.claimed(queue_id, given)
             # None given: all were dealt before, or it was changed while it was picked.
-            more = share.found[queue_id] > given if given else total >= capacity or queue_id in share.missed
+            found = share.found.get(queue_id, int(queue_id in share.missed))
+            more = found > given or (not given and total >= capacity)
+            # Of each workflow a claim locks as many as there is room for.
+            if found > given or (0 < room <= found and len(workflows) > 1):
+                settled.left.add(queue_id)
             empty = given < room and not more
             self._board.settle(
                 queue_id,
                 since=since,
-                full=queue_id in filled,
-                empty_for=begun[0].member.pairs[queue_id] if empty else (),
+                full=queue_id in settled.filled,
+                empty_for=workflows if empty else (),
             )
-        return filled
+        return settled
 
     async def _answer_claims(self, visits: list[Visit], share: Share, outcome: Outcome) -> None:
         for visit, own in zip(visits, share.rows, strict=True):
@@ -713,12 +726,12 @@ class Desk:
         share = shares(answers[number], 1)
         if not share.room:  # the limit is being changed right now: whoever does it says so afterwards
             self._board.settle(queue_id, since=since, empty_for=visit.member.pairs[queue_id])
-        self._settle_hints([visit], share, since)
+        settled = self._settle_hints([visit], share, since)
         executions = self._given(visit, share.rows[0])
         if executions and share.timed:
             executions = await self._with_deadlines(executions)
         if executions:
-            self._on_commit(Commit([], {queue_id}, len(executions), left=_left(share, served)))
+            self._on_commit(Commit([], {queue_id}, len(executions), left=settled.left))
             self._leave(visit)
             visit.reply(executions)
 
@@ -735,18 +748,6 @@ def _may_be_freed(visits: Iterable[Visit]) -> set[int]:
     return {
         queue_id for visit in visits if not visit.handed_in for queue_id in visit.queues if queue_id is not None
     }
-
-
-def _left(share: Share, served: Mapping[int, Sequence[str]]) -> set[int]:
-    """Queues on which a claim may have locked more than it gave: of each workflow as many as there is room for.
-    Without a limit others claim at the same time; they pass over what is locked, and take the line for empty."""
-    given = Counter(row[1] for own in share.rows for row in own)
-    left: set[int] = set()
-    for queue_id, room in share.room.items():
-        found = share.found.get(queue_id, int(queue_id in share.missed))
-        if found > given[queue_id] or (0 < room <= found and len(served[queue_id]) > 1):
-            left.add(queue_id)
-    return left
 
 
 def _locked(rows: list[Row]) -> tuple[set[int], set[int]]:
