@@ -754,5 +754,5 @@ def _locked(rows: list[Row]) -> tuple[set[int], set[int]]:
     """Of `lock_queues`: the limited queues and the unlimited ones."""
     if not rows:
         return set(), set()
-    limited, unlimited = ({int(item) for item in column.split(",") if item} for column in rows[0])
+    limited, unlimited = ({int(item) for item in column[1:-1].split(",") if item} for column in rows[0])
     return limited, unlimited

@@ -124,7 +124,8 @@ def claim(
         "tokens": binary_uuids([taker.token for taker in takers]),
         "capacities": numbers(taker.capacity for taker in takers),
     }
-    return flight.add(claim_statement(alone=len(takers) == 1, from_floors=from_floors), values)
+    form = claim_statement(alone=len(takers) == 1, one_line=lasts == [1], from_floors=from_floors)
+    return flight.add(form, values)
 
 
 def claims_that_end(results: Sequence[Finished]) -> dict[str, str]:

@@ -20,9 +20,8 @@ with tried as (
     select * from unnest(%(queues)s::bigint[], %(firsts)s::int[], %(lasts)s::int[]) as t (queue_id, first, last)
 ),
 ours as materialized (
-    select string_to_array(current_setting('polos.locked'), ',')::bigint[] as locked,
-        string_to_array(current_setting('polos.shared'), ',')::bigint[] as shared
-),
+    select current_setting('polos.locked')::bigint[] as locked, current_setting('polos.shared')::bigint[] as shared
+), -- of ours
 taker as materialized ( -- takers
     select t.n, t.capacity, sum(t.capacity) over () as total
     from unnest(%(workers)s::uuid[], %(capacities)s::int[]) with ordinality as t (worker, capacity, n)
@@ -72,7 +71,7 @@ picked as materialized (
                 limit r.room
                 for no key update skip locked
             ) as e -- picked
-            order by e.place, e.id
+            order by e.place, e.id -- of all lines
             limit r.room
         ) as line
     ) as e

@@ -4,15 +4,13 @@
 -- Locks: limited queues by their row, skipping those that somebody else holds; unlimited ones by a shared
 -- advisory lock, which lets claims run side by side and makes a change of the limit wait for them.
 select
-    set_config('polos.locked', coalesce((
-        select string_agg(l.id::text, ',') from (
-            select q.id from queues_queue q
-            where q.id = any(%(queues)s::bigint[]) and q.effective_limit is not null
-            for no key update skip locked
-        ) as l
-    ), ''), true),
-    set_config('polos.shared', coalesce((
-        select string_agg(q.id::text, ',') from queues_queue q
+    set_config('polos.locked', array(
+        select q.id from queues_queue q
+        where q.id = any(%(queues)s::bigint[]) and q.effective_limit is not null
+        for no key update skip locked
+    )::text, true),
+    set_config('polos.shared', array(
+        select q.id from queues_queue q
         where q.id = any(%(queues)s::bigint[])
             and case when q.effective_limit is null then pg_try_advisory_xact_lock_shared(7105, q.id::int) end
-    ), ''), true)
+    )::text, true)

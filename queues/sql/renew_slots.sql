@@ -6,7 +6,7 @@
 with renewed as (
     update queues_queue q set slot_generation = q.slot_generation + 1
     where q.id = any(%(queues)s::bigint[])
-        and q.id = any(string_to_array(current_setting('polos.locked'), ',')::bigint[])
+        and q.id = any(current_setting('polos.locked')::bigint[])
     returning q.id, q.slot_generation
 ),
 found as materialized (

@@ -12,13 +12,13 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from queues.engine import Engine, bloat, claims, operate
+from queues.engine import Engine, bloat, operate
 from queues.engine.arrays import numbers, texts, uuids
 from queues.engine.database import SESSION
 from queues.engine.statements import statement
 from queues.ids import uuid7
 from queues.models import Change
-from tests.races.interleavings import Second, Stage, begin, claim, finish, token_of
+from tests.races.interleavings import FROM_FLOORS, Second, Stage, begin, claim, finish, token_of
 
 from .crew import Crew, engine_on, enqueue, ids, in_django, query
 
@@ -220,7 +220,7 @@ def test_what_a_transaction_adds_that_began_before_the_candidate_is_found(
             assert query(dsn, "select place > now() - interval '5 seconds' from queues_floor") == [(True,)]
             add_one(stage, slow, name)
         slow.commit()
-        assert len(claim(stage, db, from_floors)) == 1
+        assert len(claim(stage, db, form=FROM_FLOORS)) == 1
 
 
 HOLD = """
@@ -246,7 +246,7 @@ def test_a_transaction_has_its_number_before_the_moment_of_its_place(dsn: str, n
                 db.commit()
                 stage.main.execute(PASSED)
             adding.after(gate)
-            assert len(claim(stage, db, from_floors)) == 1
+            assert len(claim(stage, db, form=FROM_FLOORS)) == 1
     finally:
         stage.main.execute(RELEASE)
 
@@ -291,7 +291,7 @@ def entries_of_a_claim(stage: Stage, db: psycopg.Connection[Any]) -> int:
     """Index entries that a claim of one execution reads, dead or alive."""
     db.execute("set enable_seqscan = off")
     before = entries_read(db)
-    assert len(claim(stage, db, from_floors, capacity=1)) == 1
+    assert len(claim(stage, db, form=FROM_FLOORS, capacity=1)) == 1
     db.commit()
     return entries_read(db) - before
 
@@ -308,10 +308,6 @@ def counted(db: psycopg.Connection[Any], what: str, table: str = "queues_worker"
     db.commit()
     assert row is not None
     return [int(each) for each in row]
-
-
-def from_floors(name: str) -> str:
-    return claims.picking_from_floors(statement(name)) if name == "claim" else statement(name)
 
 
 @pytest.mark.parametrize("pinned", [READS, WRITES], indirect=True)

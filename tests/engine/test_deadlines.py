@@ -301,7 +301,7 @@ async def test_plain_executions_take_the_same_statements_as_ever(engine: Engine,
     flown: list[str] = []
     fly, lend = engine.database.fly, engine.database.connection
     names = {_plan(statement(name)).name: name for name in ("enqueue_new", "begin_claims", "lock_queues")}
-    names[_plan(claim_statement(alone=True, from_floors=False)).name] = "claim"
+    names[_plan(claim_statement(alone=True, one_line=True, from_floors=False)).name] = "claim"
 
     async def noted(flight: Any) -> Any:
         flown.extend(names[plan.name] for plan, *_ in flight.statements if b"pg_notify" not in plan.text)

@@ -25,15 +25,15 @@ def test_a_statement_can_be_planned_without_knowing_its_parameters(name: str, ds
     text = statement(name)
     values = dict.fromkeys(re.findall(r"%\((\w+)\)s", text))
     with psycopg.connect(dsn) as db:
-        db.execute("select set_config('polos.locked', '', true), set_config('polos.shared', '', true)")
+        db.execute("select set_config('polos.locked', '{}', true), set_config('polos.shared', '{}', true)")
         db.execute(f"explain {text}".encode(), values or None)
 
 
 @pytest.mark.parametrize("alone", [True, False])
 def test_the_claim_from_floors_is_planned_with_both_of_its_indexes(dsn: str, alone: bool) -> None:
-    text = claim_statement(alone=alone, from_floors=True)
+    text = claim_statement(alone=alone, one_line=alone, from_floors=True)
     with psycopg.connect(dsn) as db:
-        db.execute("select set_config('polos.locked', '', true), set_config('polos.shared', '', true)")
+        db.execute("select set_config('polos.locked', '{}', true), set_config('polos.shared', '{}', true)")
         db.execute("set enable_seqscan = off")
         plan = str(
             db.execute(f"explain {text}".encode(), dict.fromkeys(re.findall(r"%\((\w+)\)s", text))).fetchall()
@@ -59,13 +59,17 @@ def test_an_exchange_reads_no_index_as_a_whole_that_holds_what_was(dsn: str, pas
     names = ("begin_claims", "finish_completed", "renew_slots", "raise_floors", "enqueue_children")
     texts = {name: statement(name) for name in names}
     texts |= {
-        f"claim {alone} {from_floors}": claim_statement(alone=alone, from_floors=from_floors)
-        for alone in (True, False)
+        f"claim {form}": claim_statement(**form, from_floors=from_floors)
+        for form in (
+            {"alone": True, "one_line": True},
+            {"alone": True, "one_line": False},
+            {"alone": False, "one_line": False},
+        )
         for from_floors in (True, False)
     }
     with psycopg.connect(dsn, autocommit=True) as db:
         db.execute(SESSION)
-        db.execute("select set_config('polos.locked', '', false), set_config('polos.shared', '', false)")
+        db.execute("select set_config('polos.locked', '{}', false), set_config('polos.shared', '{}', false)")
         for each in past:
             db.execute(each.encode())
         for name, text in texts.items():
@@ -101,9 +105,16 @@ def test_no_placeholder_stands_inside_quotes() -> None:
 
 
 def test_a_claim_for_one_worker_deals_nothing_out() -> None:
-    text = claim_statement(alone=True, from_floors=False)
+    text = claim_statement(alone=True, one_line=False, from_floors=False)
     assert not re.search(r"seats|sum\(t\.capacity\)|as t \(worker", text)
-    assert "seats" in claim_statement(alone=False, from_floors=False)
+    assert "seats" in claim_statement(alone=False, one_line=False, from_floors=False)
+
+
+def test_a_claim_from_one_line_brings_no_lines_together() -> None:
+    text = claim_statement(alone=True, one_line=True, from_floors=False)
+    for taken_out in ("seats", "ours", "dealt", "unnest(%", "r.first:", "order by e.", "row_number"):
+        assert taken_out in statement("claim")
+        assert taken_out not in text
 
 
 def test_no_check_is_read_in_every_statement_of_an_exchange(dsn: str) -> None:

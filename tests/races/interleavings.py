@@ -16,7 +16,7 @@ from uuid import UUID
 import psycopg
 
 from queues.engine.arrays import numbers, texts, uuids
-from queues.engine.claims import for_one
+from queues.engine.claims import in_form
 from queues.engine.statements import statement
 from queues.ids import uuid7
 
@@ -99,23 +99,39 @@ class Stage:
         raise AssertionError("nobody is blocked: the lock that should hold the rival is missing")
 
 
+Form = dict[str, bool]  # of a claim, as `claim_statement` takes it
+ONE_LINE: Form = {"alone": True, "one_line": True, "from_floors": False}
+FORMS = (ONE_LINE, ONE_LINE | {"one_line": False}, ONE_LINE | {"one_line": False, "alone": False})
+FROM_FLOORS: Form = ONE_LINE | {"from_floors": True}
+
+usual_form = ONE_LINE  # what the engine takes for these claims, of one worker on one queue's one workflow
+
+
 def claim(
-    stage: Stage, db: Connection, text: Text = statement, *, capacity: int = 10, lock: str = "lock_queues"
-) -> list[UUID]:
+    stage: Stage, db: Connection, text: Text = statement, *,
+    capacity: int = 10, lock: str = "lock_queues", form: Form | None = None,
+) -> list[UUID]:  # fmt: skip
     """The two statements of a claim in an open transaction, as `exchange` runs them."""
+    rows = claimed_rows(stage, db, text, capacity=capacity, lock=lock, form=form)
+    return [UUID(str(row[0])) for row in rows if row[0] is not None]
+
+
+def claimed_rows(
+    stage: Stage, db: Connection, text: Text = statement, *,
+    capacity: int = 10, lock: str = "lock_queues", form: Form | None = None,
+) -> list[tuple[object, ...]]:  # fmt: skip
     worker, token = stage.worker()
     values = {"queues": numbers([stage.queue])} if lock == "lock_queues" else {"queue": stage.queue}
     db.execute(b"select set_config('polos.begun', %s, true)", (str(worker),))
     db.execute(text(lock).encode(), values)
-    rows = db.execute(
-        for_one(text("claim")).encode(),
+    return db.execute(
+        in_form(text("claim"), **(form or usual_form)).encode(),
         {
             "queues": numbers([stage.queue]), "firsts": "{1}", "lasts": "{1}",
             "workflows": texts(["work"]), "workers": uuids([worker]),
             "tokens": uuids([token]), "capacities": numbers([capacity]),
         },
     ).fetchall()  # fmt: skip
-    return [UUID(str(row[0])) for row in rows if row[0] is not None]
 
 
 OUTCOMES = ("completed", "failed")  # one for each statement

@@ -15,7 +15,7 @@ from queues.limits import change_limit, pause
 from queues.models import Change
 
 from . import interleavings as check
-from .interleavings import Second, Stage, Text, claim, in_thread
+from .interleavings import FORMS, Form, Second, Stage, Text, claim, claimed_rows, in_thread
 
 CHECKS = (
     check.a_claim_in_flight_keeps_others_out,
@@ -37,6 +37,61 @@ CHECKS = (
 @pytest.mark.parametrize("holds", CHECKS, ids=lambda one: one.__name__)
 def test_it_holds(holds: Callable[[str, Text], None], dsn: str) -> None:
     holds(dsn, statement)
+
+
+CLAIMS = (
+    check.a_claim_in_flight_keeps_others_out,
+    check.a_claim_that_waited_sees_what_was_claimed,
+    check.renewed_slots_are_still_counted,
+    check.a_claim_passes_over_what_is_being_cancelled,
+    check.a_changed_limit_is_seen_by_the_next_claim,
+)
+
+
+@pytest.mark.parametrize("form", FORMS[1:], ids=("one worker", "several"))
+@pytest.mark.parametrize("holds", CLAIMS, ids=lambda one: one.__name__)
+def test_it_holds_in_every_form_of_a_claim(
+    holds: Callable[[str, Text], None], form: Form, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "usual_form", form)
+    holds(dsn, statement)
+
+
+HELD_WITH_GAPS = """
+update queues_execution e
+set status = 'running', slot = h.slot, slot_generation = q.slot_generation, claimed_at = now(), token = e.id,
+    worker_id = e.id, attempt = 1
+from (select * from unnest(%s::uuid[], %s::int[])) as h (id, slot), queues_queue q
+where e.id = h.id and q.id = e.queue_id
+"""
+CAME_BACK = """
+update queues_execution
+set attempt = 1, claimed_at = now(), released_at = now(), outcome = 'failed', worker_id = id where id = any(%s)
+"""
+HOLDINGS = "select execution_id, attempt, worker_id, outcome from queues_holding order by execution_id"
+
+
+@pytest.mark.parametrize("capacity", [1, 3, 100])
+@pytest.mark.parametrize("limit", [None, 0, 2, 5, 9])
+def test_all_forms_of_a_claim_give_the_same(dsn: str, limit: int | None, capacity: int) -> None:
+    stage = Stage(dsn, limit=limit, waiting=12)
+    held, again = stage.work[:2], [stage.work[3], stage.work[8]]
+    if limit:
+        stage.main.execute(HELD_WITH_GAPS, (held, [1, 3]))
+    stage.main.execute(CAME_BACK, (again,))
+    stage.main.execute("update queues_execution set place = place - interval '1 hour' where id = %s", (again[1],))
+    seen = []
+    for form in FORMS:
+        with stage.rival() as db:
+            rows = claimed_rows(stage, db, capacity=capacity, form=form)
+            rows.sort(key=lambda row: (row[0] is None, row[10]))  # as in the line
+            seen.append((rows, db.execute(HOLDINGS).fetchall()))
+    assert seen[0] == seen[1] == seen[2]
+    given = [row for row in seen[0][0] if row[0] is not None]
+    room = 12 if limit is None else 0 if limit == 0 else max(0, limit - 2)
+    assert len(given) == min(room, capacity, 12 if not limit else 10)
+    assert not given or given[0][0] == again[1]
+    assert len(seen[0][1]) == sum(row[0] in again for row in given)
 
 
 @pytest.mark.parametrize("renew", ["heartbeat", "begin_claims"])

@@ -14,7 +14,7 @@ from tests.engine import test_promises as promises
 from tests.engine.crew import engine_on
 
 from . import interleavings as check
-from .interleavings import Text, mutant
+from .interleavings import FORMS, Form, Text, mutant
 
 Check = Callable[[str, Text], None]
 Promise = Callable[[Engine, str], Awaitable[None]]
@@ -137,6 +137,15 @@ def test_a_mutant_is_found(name: str, without_backstops: str) -> None:
     holds, make = MUTANTS[name]
     with pytest.raises(AssertionError):
         holds(without_backstops, make())
+
+
+@pytest.mark.parametrize("form", FORMS[1:], ids=("one worker", "several"))
+@pytest.mark.parametrize("name", ["lock and look in one statement", "claims do not lock what they pick"])
+def test_a_mutant_of_the_claim_is_found_in_every_form(
+    name: str, form: Form, without_backstops: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "usual_form", form)
+    test_a_mutant_is_found(name, without_backstops)
 
 
 def test_what_finds_the_mutants_is_green_without_them(without_backstops: str) -> None:
