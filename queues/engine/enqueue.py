@@ -14,7 +14,7 @@ import dataclasses
 import datetime as dt
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from operator import attrgetter
@@ -342,7 +342,8 @@ class Enqueuer:
         pairs = {(kind.queue.id, kind.workflow) for kind in kinds}
         timed = any(kind.timeouts for kind in kinds)
         awaited = len(batch.ids) <= MOST_HANDED_OVER and self._desk.awaits(pairs)
-        if batch.is_plain and not awaited and not timed and (enqueued_at := await self._insert_new(batch)):
+        several_new = batch.is_plain and not awaited and not timed and len(batch.ids) > 1
+        if several_new and (enqueued_at := await self._insert_new(batch)):
             self._on_enqueued(pairs, False)
             return [_all_new(each, enqueued_at) for each in batches]
         rows, claimed = await self._store(_first_of_each(batch), pairs, awaited=awaited, timed=timed)
@@ -495,7 +496,7 @@ def _was_locked(item: Keyed, decision: Decision) -> bool:
 async def _add(conn: Connection, batch: _Batch, requests: dict[int, NewExecution]) -> dict[UUID, Row]:
     if not requests:
         return {}
-    adding = batch.pick(requests)._replace(requests=list(requests.values()))
+    adding = batch.pick(requests)._replace(requests=list(requests.values()), is_plain=False)
     rows = await (await conn.execute(*_insertion(adding))).fetchall()
     if any(kind.timeouts for kind in adding.kinds):
         await conn.execute(statement("add_deadlines"), _deadlines(adding))
@@ -527,11 +528,20 @@ def _first_of_each(batch: _Batch) -> _Batch:
     return batch if len(first) == len(batch.ids) else batch.pick(first.values())
 
 
-def _insertion(batch: _Batch) -> tuple[str, dict[str, str]]:
-    """The statement that inserts what has any particulars, and its values."""
+def _insertion(batch: _Batch) -> tuple[str, Mapping[str, object]]:
+    """The statement that inserts one, or what has any particulars, and its values."""
+    if batch.is_plain and len(batch.ids) == 1 and not batch.kinds[0].timeouts:
+        return statement("enqueue_one"), _of_one(batch.ids[0], batch.kinds[0], batch.requests[0])
     if any(request.parent for request in batch.requests):
         return statement("enqueue_children"), _values(batch) | _parents(batch)
     return statement("enqueue"), _values(batch)
+
+
+def _of_one(id: UUID, kind: _Kind, request: NewExecution) -> dict[str, object]:
+    return {
+        "id": id, "queue": kind.queue.id, "workflow": kind.workflow, "priority": kind.priority,
+        "max_attempts": kind.max_attempts, "payload": bytes(request.payload).decode(),
+    }  # fmt: skip
 
 
 def _values(batch: _Batch) -> dict[str, str]:

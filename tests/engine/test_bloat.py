@@ -194,15 +194,20 @@ def test_a_renewal_locks_what_is_held_in_the_order_of_its_id(dsn: str) -> None:
 
 
 def add_one(stage: Stage, db: psycopg.Connection[Any], name: str) -> None:
-    values = {
+    values: dict[str, object] = {
         "ids": uuids([uuid7()]), "queues": numbers([stage.queue]), "workflows": texts(["work"]),
         "priorities": numbers([0]), "payloads": texts(["null"]), "max_attempts": numbers([1]),
         "keys": "{null}", "run_ats": "{null}", "delays": "{null}", "parents": "{null}", "parent_tokens": "{null}",
     }  # fmt: skip
+    if name == "enqueue_one":
+        values = {
+            "id": uuid7(), "queue": stage.queue, "workflow": "work", "priority": 0, "payload": "null",
+            "max_attempts": 1,
+        }  # fmt: skip
     db.execute(statement(name).encode(), values)
 
 
-@pytest.mark.parametrize("name", ["enqueue_new", "enqueue", "enqueue_children"])
+@pytest.mark.parametrize("name", ["enqueue_one", "enqueue_new", "enqueue", "enqueue_children"])
 @pytest.mark.parametrize("inserted", ["before the candidate", "after the candidate"])
 def test_what_a_transaction_adds_that_began_before_the_candidate_is_found(
     dsn: str, name: str, inserted: str
@@ -231,7 +236,7 @@ create trigger hold before insert on queues_execution for each row execute funct
 RELEASE = "drop trigger hold on queues_execution; drop function hold()"
 
 
-@pytest.mark.parametrize("name", ["enqueue_new", "enqueue", "enqueue_children"])
+@pytest.mark.parametrize("name", ["enqueue_one", "enqueue_new", "enqueue", "enqueue_children"])
 def test_a_transaction_has_its_number_before_the_moment_of_its_place(dsn: str, name: str) -> None:
     """Held still between the two: whoever raises a floor meanwhile sees the number."""
     stage = Stage(dsn, limit=5, waiting=0)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from queues.engine import Conflict, Engine
 from queues.engine.board import MOST_CANDIDATES
@@ -184,3 +185,35 @@ async def test_a_claim_tries_no_more_queues_than_fill_its_capacity(engine: Engin
         await enqueue(engine, 4, queue=name)
     tried = [len({claimed.queue for claimed in await crew.take(32)}) for _ in range(12)]
     assert tried[0] == 32 and tried[-1] < 20
+
+
+STORED = """
+select e.queue_id, e.workflow, e.status, round(extract(epoch from e.enqueued_at - e.place), 3), e.priority,
+    e.due_at, e.payload::text, e.attempt, e.max_attempts, e.losses, e.outcome, e.cancel_by, e.slot_generation,
+    e.parent_id
+from queues_execution e
+"""
+
+
+@pytest.mark.parametrize("priority", [0, 90, -1_000_000])
+@pytest.mark.parametrize("payload", ["null", '{"a": "\\"\\\\{},\\u0000é "}', "[1.0, 2e400]", '""'])
+async def test_one_is_stored_like_one_of_many(engine: Engine, dsn: str, priority: int, payload: str) -> None:
+    """By a statement of its own (`enqueue_one`)."""
+    new = NewExecution(
+        workflow_id="wörk\\", queue_name="line", payload=Raw(payload.encode()), priority=priority, max_attempts=3
+    )
+    for count in (1, 2):  # the first makes the queue
+        await engine.enqueue([new] * count, actor="test")
+    first, *others = query(dsn, f"{STORED} order by e.id")
+    assert others == [first, first]
+    assert first[3:5] == (priority, priority)
+    assert first[6] == payload
+
+
+async def test_one_that_is_there_already_is_answered_as_a_repeat(engine: Engine, dsn: str) -> None:
+    new = NewExecution(id=uuid7(), workflow_id="work", queue_name="line", payload=Raw(b"1"))
+    answers = [(await engine.enqueue([new], actor="test"))[0] for _ in range(3)]
+    assert [getattr(answer, "created", None) for answer in answers] == [True, False, False]
+    (other,) = await engine.enqueue([replace(new, payload=Raw(b"2"))], actor="test")
+    assert isinstance(other, Conflict)
+    assert query(dsn, "select payload::text from queues_execution") == [("1",)]
