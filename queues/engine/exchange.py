@@ -200,8 +200,9 @@ class Desk:
         statements.begin(flight, [nobody], lease=0.0)
         statements.finish(flight, [])
         statements.lock(flight, [])
-        for takers in ([nobody], [nobody, nobody]):
-            statements.claim(flight, takers, {}, from_floors=False)
+        no_line: dict[int, list[str]] = {}
+        for takers, served in (([nobody], {0: [""]}), ([nobody], no_line), ([nobody, nobody], no_line)):
+            statements.claim(flight, takers, served, from_floors=False)
         flights = [self._database.fly(flight) for _ in range(max(1, self._database.most_lines))]
         await asyncio.gather(*flights, return_exceptions=True)  # of what is wrong others tell
 

@@ -1,7 +1,8 @@
 """Whether a core is free for this thread when it has something to do.
 
 Linux counts for each thread how long it ran, and how long it was ready and waited for a core («run delay», in
-`/proc/<pid>/schedstat`, nanoseconds). One that waits longer than it runs shares full cores with others.
+`/proc/<pid>/schedstat`, nanoseconds). One that waits longer than it runs, and for more than a moment, shares
+full cores with others.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 COUNTS = Path("/proc/thread-self/schedstat")
 WINDOW = 0.1  # seconds over which it is judged
+LEAST = 0.1  # of that time: less is a moment's bad luck of one that does little
 HOLD = 1.0  # seconds for which full cores are taken to stay full
 
 
@@ -28,11 +30,14 @@ class Cores:
         now = time.monotonic()
         if now < self._full_until:
             return True
-        if now - self._since < WINDOW:
+        if (since := now - self._since) < WINDOW:
             return False
-        judged = now - self._since < 2 * WINDOW  # not over a time in which nobody asked
         ran, waited = _schedule()
-        full = judged and waited - self._waited > ran - self._ran > 0
+        full = (
+            since < 2 * WINDOW  # not over a time in which nobody asked
+            and self._ran > 0
+            and waited - self._waited > max(ran - self._ran, LEAST * since * 1e9)
+        )
         self._ran, self._waited, self._since = ran, waited, now
         if full:
             self._full_until = now + HOLD

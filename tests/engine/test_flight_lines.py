@@ -11,12 +11,14 @@ import pytest
 from psycopg import errors
 
 from queues.engine.arrays import binary_uuids
+from queues.engine.claims import claim_statement
 from queues.engine.database import Database
 from queues.engine.errors import EngineUnavailable
-from queues.engine.flight import Flight
+from queues.engine.flight import Flight, _plan
+from queues.engine.statements import statement
 from queues.ids import uuid7
 
-from .crew import query
+from .crew import engine_on, query
 
 PID = "select pg_backend_pid(), %(name)s::text"
 NAP = "select pg_backend_pid(), pg_sleep(%(name)s::float8)"
@@ -111,3 +113,17 @@ async def test_ids_arrive_in_the_binary_format_beside_text(database: Database, i
         {"ids": binary_uuids(ids), "name": "x"},
     )
     assert (await database.fly(flight))[number] == [(ids, len(ids), "x")]
+
+
+async def test_the_first_exchange_finds_its_statements_planned(dsn: str) -> None:
+    forms = ((True, True), (True, False), (False, False))
+    texts = {
+        *map(statement, ("begin_claims", "finish_completed", "lock_queues")),
+        *(claim_statement(alone=alone, one_line=one_line, from_floors=False) for alone, one_line in forms),
+    }
+    async with engine_on(dsn) as engine:
+        await engine.desk.rehearse()
+        lines = engine.database._lines
+        assert len(lines) == engine.database.most_lines
+        for line in lines:
+            assert {_plan(text).name for text in texts} <= line._prepared

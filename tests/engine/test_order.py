@@ -161,6 +161,14 @@ async def test_capacity_is_dealt_in_turn_over_the_queues(engine: Engine) -> None
     assert sorted(dealt.values()) == [2, 2, 3]
 
 
+async def test_all_workflows_of_a_queue_are_looked_at(engine: Engine) -> None:
+    crew = await Crew(engine).join(("other", "line"), ("work", "line"), line=5)
+    work = await enqueue(engine, 3)
+    assert ids(await crew.take(2)) == work[:2]
+    others = await enqueue(engine, 2, workflow="other")
+    assert ids(await crew.take()) == [work[2], *others]
+
+
 async def test_what_a_full_queue_cannot_take_goes_to_the_others(engine: Engine) -> None:
     crew = await Crew(engine).join(("work", "small"), ("work", "big"), small=1, big=100)
     for name in ("small", "big"):

@@ -15,7 +15,7 @@ from queues.limits import change_limit, pause
 from queues.models import Change
 
 from . import interleavings as check
-from .interleavings import FORMS, Form, Second, Stage, Text, claim, claimed_rows, in_thread
+from .interleavings import FORMS, FROM_FLOORS, Form, Second, Stage, Text, claim, claimed_rows, in_thread
 
 CHECKS = (
     check.a_claim_in_flight_keeps_others_out,
@@ -92,6 +92,19 @@ def test_all_forms_of_a_claim_give_the_same(dsn: str, limit: int | None, capacit
     assert len(given) == min(room, capacity, 12 if not limit else 10)
     assert not given or given[0][0] == again[1]
     assert len(seen[0][1]) == sum(row[0] in again for row in given)
+
+
+@pytest.mark.parametrize("form", [*FORMS, FROM_FLOORS])
+@pytest.mark.parametrize("limit", [None, 5])
+def test_the_lock_of_an_unlimited_queue_is_none_when_it_has_got_a_limit(
+    dsn: str, limit: int | None, form: Form
+) -> None:
+    """In between: whoever looked for the lock saw no limit, and others share it."""
+    shared = "select set_config('polos.locked', '{}', true), set_config('polos.shared', %(queues)s, true)"
+    stage = Stage(dsn, limit=limit, waiting=3)
+    with stage.rival() as db:
+        claims = claim(stage, db, lambda name: shared if name == "lock_queues" else statement(name), form=form)
+    assert len(claims) == (3 if limit is None else 0)
 
 
 @pytest.mark.parametrize("renew", ["heartbeat", "begin_claims"])
