@@ -42,8 +42,6 @@ _ONE_TAKER = """taker as (
     where (%(workers)s::uuid[])[1] = any(string_to_array(current_setting('polos.begun', true), ',')::uuid[])
 ),
 """
-
-
 _TRIED = re.compile(r"select \* from unnest\(%\(queues\).*as t \(queue_id, first, last\)\n")
 _OURS = re.compile(r"ours as materialized \(\n.*\), -- of ours\n", re.DOTALL)
 _LINES = re.compile(r"from unnest\(\(%\(workflows\)s.* as p \(workflow\)\n")

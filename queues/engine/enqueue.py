@@ -4,7 +4,8 @@ A batch of the combiner is one INSERT. What it did not insert was there already 
 different request under the same id or key: a conflict), or its parent does not run any more.
 
 Executions that ask for nothing but to be run are expected to be new: `enqueue_new` inserts all of them or fails,
-and then `enqueue` looks at each. What items have in common is made once (`_Kind`).
+and then `enqueue` looks at each. One alone is stored by `enqueue_one`. What items have in common is made once
+(`_Kind`).
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def test_all_forms_of_a_claim_give_the_same(dsn: str, limit: int | None, capacit
             seen.append((rows, db.execute(HOLDINGS).fetchall()))
     assert seen[0] == seen[1] == seen[2]
     given = [row for row in seen[0][0] if row[0] is not None]
-    room = 12 if limit is None else 0 if limit == 0 else max(0, limit - 2)
+    room = 12 if limit is None else max(0, limit - 2)
     assert len(given) == min(room, capacity, 12 if not limit else 10)
     assert not given or given[0][0] == again[1]
     assert len(seen[0][1]) == sum(row[0] in again for row in given)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 from itertools import cycle
@@ -14,7 +13,7 @@ from polos import Context, _cores, workflow
 from polos._cores import HOLD, WINDOW, Cores
 
 from .fake_server import FakeServer
-from .test_worker import working
+from .test_worker import Crowd, working
 
 MS = 1_000_000  # nanoseconds
 
@@ -143,23 +142,14 @@ async def test_one_lane_asks_for_all_room_when_the_cores_are_full(
 async def test_lanes_come_and_go_without_a_result_lost(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    running = most = 0
-
-    @workflow(id="quick")
-    async def quick(ctx: Context) -> None:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(seconds)
-        running -= 1
-
+    crowd = Crowd(seconds)
     judgements = cycle([False, False, False, True, False, True, True])
     monkeypatch.setattr(Cores, "are_full", lambda self: next(judgements))
     for _ in range(200):
         await server.add("quick")
-    async with working(quick, max_concurrent=10):
+    async with working(crowd.workflow(), max_concurrent=10):
         await server.until(lambda: len(server.by_status("completed")) == 200)
-    assert most <= 10
+    assert crowd.most <= 10
     claims = [body for body in server.bodies("/exchange") if body["capacity"]]
     assert {body.get("lane", 0) for body in claims} == {0, 1}
 

@@ -53,6 +53,24 @@ async def working(*workflows: Workflow[Any], **options: Any) -> AsyncIterator[Wo
             await task
 
 
+class Crowd:
+    """How many of its executions run at once; each takes so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.running = self.most = 0
+
+    def workflow(self) -> Workflow[Any]:
+        @workflow(id="quick")
+        async def quick(ctx: Context) -> None:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            await asyncio.sleep(self.seconds)
+            self.running -= 1
+
+        return quick
+
+
 def gate() -> tuple[Workflow[Any], asyncio.Event, list[str]]:
     """A workflow that begins, and ends when the event is set."""
     opened, begun = asyncio.Event(), []
@@ -345,19 +363,10 @@ async def test_results_go_with_the_next_claim(server: FakeServer) -> None:
 
 
 async def test_a_second_lane_claims_while_there_is_more_work_than_room(server: FakeServer) -> None:
-    running = most = 0
-
-    @workflow(id="quick")
-    async def quick(ctx: Context) -> None:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(0.01)
-        running -= 1
-
+    crowd = Crowd(0.01)
     for _ in range(60):
         await server.add("quick")
-    async with working(quick, max_concurrent=10):
+    async with working(crowd.workflow(), max_concurrent=10):
         await server.until(lambda: len(server.by_status("completed")) == 60)
         await asyncio.sleep(0.1)
         # The second lane has learnt that there is no more: what it was last told is that nothing is left.
@@ -367,7 +376,7 @@ async def test_a_second_lane_claims_while_there_is_more_work_than_room(server: F
         await server.until(lambda: len(server.by_status("completed")) == 61)
     lanes = [body.get("lane", 0) for body in server.bodies("/exchange") if body["capacity"]]
     assert lanes[0] == 0 and 1 in lanes
-    assert most == 10
+    assert crowd.most == 10
     assert not any(body.get("lane") for body in server.bodies("/exchange")[count:]), "one execution needs one lane"
 
 
