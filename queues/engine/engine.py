@@ -139,6 +139,7 @@ class Engine:
     async def stop(self) -> None:
         await self.drain()
         await self.waits.stop()
+        await self.wakes.stop()
         pending = {*self._tasks, *self._small}
         while pending:
             # Again and again: psycopg's pool loses a cancellation that comes together with a free connection.

@@ -2,8 +2,15 @@
 
 Commits that notify serialise on one lock of the whole instance, so nothing is notified inside the hot
 transactions. Rare acts of operators (limits, pauses, cancels, retries) notify in their own transaction.
-Payloads: `queues:<server>:<ids>`, `limits:<queue id>`, `cancel:<worker id>`,
+Payloads: `queues:<server>:<ids>`, `hello:<server>`, `limits:<queue id>`, `cancel:<worker id>`,
 `pairs:<worker id>`, `drains:`. While servers are replaced, those of the version before read and send them, too.
+
+A server that is alone tells nobody of queues: with one enqueue after the other, a tenth of its time went into
+hints that nobody heard. It gathers them and asks once a second who listens. Whoever comes connects, listens,
+greets, and then looks for itself, so that
+- its own look finds what was committed before a question that did not find it;
+- it is told what was gathered after that as soon as it has greeted;
+- a server that cannot hear a greeting, because its own listener is down, does not take itself for alone.
 """
 
 from __future__ import annotations
@@ -20,6 +27,7 @@ from weakref import WeakSet
 
 import psycopg
 
+from .arrays import numbers
 from .database import Connection, Database
 from .errors import EngineUnavailable
 from .flight import Flight
@@ -30,6 +38,7 @@ NOTIFY = "select pg_notify(%(channel)s::text, %(payload)s::text)"
 DEBOUNCE = 0.02  # seconds: how long a hint to other servers may wait for company
 CALM = 0.1  # and one that only their pages need: under a limit every claim has one
 STEADY = 0.25  # between two of those: a page looks no more often
+KNOWN = 1.0  # for how long the answer to who listens is taken for true
 MOST_IDS = 500  # ids in one payload; 8,000 bytes are allowed
 
 log = logging.getLogger(__name__)
@@ -60,6 +69,11 @@ class Wakes:
         self._sender: asyncio.Task[None] | None = None
         self._sent = 0.0  # monotonic: when nothing was left to send
         self._tellers: WeakSet[Connection] = WeakSet()  # that told of pairs
+        self._listener: int | None = None  # the backend that hears for us
+        self._greeters: set[int] = set()  # those that have greeted us: a pooler may hide the name of some
+        self._alone = False
+        self._known_until = 0.0  # monotonic
+        self._company = asyncio.Event()  # somebody was heard, or might not have been
 
     def tell_others(self, queue_ids: set[int]) -> None:
         """Other servers learn soon that something changed on these queues: they may find work or room there."""
@@ -81,19 +95,63 @@ class Wakes:
 
     async def _send(self) -> None:
         while self._touched:
-            with contextlib.suppress(TimeoutError):
+            await self._gather()
+            if time.monotonic() >= self._known_until:
+                await self._ask_who_listens()
+            if not self._alone:
+                await self._say()
+
+    async def _gather(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            if self._alone:
+                async with asyncio.timeout(self._known_until - time.monotonic()):
+                    await self._company.wait()
+            else:
                 async with asyncio.timeout(max(CALM, self._sent + STEADY - time.monotonic())):
                     await self._hurry.wait()
                     await asyncio.sleep(DEBOUNCE)
-            ids = [self._touched.pop() for _ in range(min(MOST_IDS, len(self._touched)))]
-            if not self._touched:
-                self._hurry.clear()
-                self._sent = time.monotonic()
-            payload = f"queues:{self.server}:{','.join(map(str, ids))}"
-            with contextlib.suppress(EngineUnavailable):  # a lost hint: the poll finds it
+
+    async def _ask_who_listens(self) -> None:
+        """Who is alone forgets what was committed before the question."""
+        before, self._touched, greeters = self._touched, set(), set(self._greeters)
+        self._alone = False
+        self._company.clear()
+        try:
+            if self._listener is not None:
                 flight = Flight()
-                flight.add(NOTIFY, {"channel": CHANNEL, "payload": payload})
-                await self._database.fly(flight)
+                number = flight.add(statement("listeners"), {"greeters": numbers(greeters)})
+                found = {row[0] for row in (await self._database.fly(flight))[number]}
+                self._greeters -= greeters - found
+                self._alone = found == {self._listener} and not self._company.is_set()
+        except (EngineUnavailable, psycopg.Error) as error:
+            log.debug("who listens is not known: %s", error)
+        finally:
+            self._known_until = time.monotonic() + KNOWN
+            if not self._alone:
+                self._touched |= before
+
+    async def _say(self) -> None:
+        ids = [self._touched.pop() for _ in range(min(MOST_IDS, len(self._touched)))]
+        if not self._touched:
+            self._hurry.clear()
+            self._sent = time.monotonic()
+        payload = f"queues:{self.server}:{','.join(map(str, ids))}"
+        with contextlib.suppress(EngineUnavailable):  # a lost hint: the poll finds it
+            flight = Flight()
+            flight.add(NOTIFY, {"channel": CHANNEL, "payload": payload})
+            await self._database.fly(flight)
+
+    def _expect_others(self) -> None:
+        self._alone = False
+        self._company.set()
+
+    async def stop(self) -> None:
+        """Lets the last hints go. Who is alone has none."""
+        if self._sender is not None and not self._sender.done():
+            if not self._alone:
+                self._hurry.set()
+                await asyncio.wait((self._sender,), timeout=1)
+            self._sender.cancel()
 
     async def listen(self) -> None:
         """Receives hints until cancelled; after every (re)connect the poll has to look for itself."""
@@ -102,11 +160,16 @@ class Wakes:
             try:
                 async with self._database.listen(CHANNEL) as conn:
                     delay = 0.1
+                    await conn.execute(NOTIFY, {"channel": CHANNEL, "payload": f"hello:{self.server}"})
+                    self._listener = conn.info.backend_pid
                     self._on_lost()
                     async for notification in conn.notifies():
                         self._receive(notification.payload, notification.pid)
             except (psycopg.Error, OSError) as error:
                 log.warning("wake-ups are interrupted, polling until they are back: %s", error)
+                self._expect_others()
+            finally:
+                self._listener = None
             await asyncio.sleep(delay)
             delay = min(delay * 2, 5.0)
 
@@ -120,7 +183,12 @@ class Wakes:
             if kind == "queues":
                 server, _, ids = rest.partition(":")
                 if server != self.server:
+                    self._expect_others()
                     self._on_queues([int(item) for item in ids.split(",")])
+            elif kind == "hello":
+                if rest != self.server:
+                    self._greeters.add(pid)
+                    self._expect_others()
             elif kind == "limits":
                 self._on_queues([int(rest)])
             elif kind == "drains":

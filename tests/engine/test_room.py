@@ -74,7 +74,9 @@ async def test_another_server_learns_at_once_of_room_that_nobody_here_took(engin
         assert len((await soon(poll)).executions) == 1
 
 
-async def test_other_servers_are_told_of_work_on_an_unlimited_queue_and_not_of_room(engine: Engine) -> None:
+async def test_other_servers_are_told_of_work_on_an_unlimited_queue_and_not_of_room(
+    engine: Engine, company: None
+) -> None:
     one = await Crew(engine).join(("work", "line"), line=None)
     done, given_back, *_ = await enqueue(engine, 5)
     assert len(await one.take(2)) == 2
@@ -95,7 +97,7 @@ async def test_other_servers_are_told_of_work_on_an_unlimited_queue_and_not_of_r
     ],
 )
 async def test_other_servers_are_told_of_what_a_claim_locked_and_left(
-    engine: Engine, pairs: list[tuple[str, str]]
+    engine: Engine, company: None, pairs: list[tuple[str, str]]
 ) -> None:
     """Whoever claims there at the same time passes over it, and takes the line for empty."""
     one = await Crew(engine).join(*pairs, line=None, side_line=None)

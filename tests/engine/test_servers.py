@@ -26,6 +26,10 @@ OPEN = """
 select pid, application_name, state, query from pg_stat_activity
 where application_name in ('polos-listener', 'polos-engine') and datname = current_database()
 """
+LISTENING = """
+select count(*)::int from pg_stat_activity
+where application_name = 'polos-listener' and query like '%pg_notify%' and state = 'idle'
+"""  # it has greeted, and so listens
 ADOPTED = """
 insert into queues_registration (worker_id, queue_id, workflow)
 select '{worker}', id, 'work' from queues_queue where name = 'elsewhere'
@@ -43,8 +47,7 @@ async def servers(dsn: str) -> AsyncIterator[Servers]:
 
 async def until_listening(dsn: str, count: int) -> None:
     deadline = time.monotonic() + 5
-    sql = "select count(*)::int from pg_stat_activity where query like 'listen %' and state = 'idle'"
-    while query(dsn, sql) != [(count,)]:
+    while query(dsn, LISTENING) != [(count,)]:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
 
