@@ -34,7 +34,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await _socket(scope, receive, send)
         return
-    with service.request():
+    with service.requests:
         answer = hot.application if hot.handles(scope) else _django
         await answer(scope, receive, send)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from queues.consumers import sockets
 from queues.engine import get_engine
@@ -15,9 +14,7 @@ class Service:
     def __init__(self) -> None:
         self.started = False
         self._starting: asyncio.Future[None] | None = None
-        self._requests = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self.requests = _UnderWay()
 
     async def start(self) -> None:
         if self._starting is None:
@@ -32,23 +29,30 @@ class Service:
         await get_engine().drain()
         await sockets.close_all()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._quiet.wait(), seconds)
+            await asyncio.wait_for(self.requests.none.wait(), seconds)
 
     async def stop(self) -> None:
         if self.started:
             await get_sampler().stop()
             await get_engine().stop()
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        self._requests += 1
-        self._quiet.clear()
-        try:
-            yield
-        finally:
-            self._requests -= 1
-            if not self._requests:
-                self._quiet.set()
+
+class _UnderWay:
+    """Counts requests. A class, because what `contextmanager` makes costs a small request a thirtieth."""
+
+    def __init__(self) -> None:
+        self.none = asyncio.Event()
+        self.none.set()
+        self._count = 0
+
+    def __enter__(self) -> None:
+        self._count += 1
+        self.none.clear()
+
+    def __exit__(self, *trouble: object) -> None:
+        self._count -= 1
+        if not self._count:
+            self.none.set()
 
 
 service = Service()

@@ -38,6 +38,7 @@ from .errors import EngineUnavailable
 from .flight import Flight
 from .statements import statement
 
+MOST_AT_ONCE = 1_000  # executions in one statement
 HAND_OVER_SECONDS = 0.5  # a flight takes milliseconds, unless somebody holds a row that it needs
 MOST_HANDED_OVER = 100  # executions stored and claimed in one commit; more would delay whoever waits
 QUEUE_MEMORY = 1.0  # seconds that a queue's declared limit is remembered (for notes only)
@@ -251,9 +252,11 @@ class Enqueuer:
         return [answers[n] for n in range(len(batch.ids))]
 
     async def _enqueue_all(self, batch: _Batch) -> Answers:
-        starts = range(0, len(batch.ids), 1_000)
-        answers = [await self._inserts.submit(batch.cut(start, start + 1_000)) for start in starts]
-        return answers[0] if len(answers) == 1 else list(chain.from_iterable(answers))
+        if 0 < len(batch.ids) <= MOST_AT_ONCE:
+            return await self._inserts.submit(batch)
+        starts = range(0, len(batch.ids), MOST_AT_ONCE)
+        answers = [await self._inserts.submit(batch.cut(start, start + MOST_AT_ONCE)) for start in starts]
+        return list(chain.from_iterable(answers))
 
     def _kind(self, asked: _Asked, created: set[str]) -> _Kind:
         queue_name, workflow, limit, priority, max_attempts, queue_timeout, execution_timeout, _ = asked
