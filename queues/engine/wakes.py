@@ -38,7 +38,7 @@ NOTIFY = "select pg_notify(%(channel)s::text, %(payload)s::text)"
 DEBOUNCE = 0.02  # seconds: how long a hint to other servers may wait for company
 CALM = 0.1  # and one that only their pages need: under a limit every claim has one
 STEADY = 0.25  # between two of those: a page looks no more often
-KNOWN = 1.0  # for how long the answer to who listens is taken for true
+KNOWN = 1.0  # seconds for which the answer to who listens is taken for true
 MOST_IDS = 500  # ids in one payload; 8,000 bytes are allowed
 
 log = logging.getLogger(__name__)
