@@ -31,6 +31,13 @@ async def soon(awaited: Awaitable[T], seconds: float = 1.0) -> T:
     return await asyncio.wait_for(awaited, seconds * lately())
 
 
+async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+    """Looks again and again, whatever may make it true. Raises `TimeoutError`."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  (anything may make it true)
+            await asyncio.sleep(0.005)
+
+
 def lately() -> float:
     """`slowness` on the wall, measured anew every ten seconds."""
     global _last

@@ -34,7 +34,6 @@ from .flight import Flight
 from .statements import statement
 
 CHANNEL = "polos_wake"
-NOTIFY = "select pg_notify(%(channel)s::text, %(payload)s::text)"
 DEBOUNCE = 0.02  # seconds: how long a hint to other servers may wait for company
 CALM = 0.1  # and one that only their pages need: under a limit every claim has one
 STEADY = 0.25  # between two of those: a page looks no more often
@@ -138,7 +137,7 @@ class Wakes:
         payload = f"queues:{self.server}:{','.join(map(str, ids))}"
         with contextlib.suppress(EngineUnavailable):  # a lost hint: the poll finds it
             flight = Flight()
-            flight.add(NOTIFY, {"channel": CHANNEL, "payload": payload})
+            flight.add(statement("tell"), {"payload": payload})
             await self._database.fly(flight)
 
     def _expect_others(self) -> None:
@@ -160,7 +159,7 @@ class Wakes:
             try:
                 async with self._database.listen(CHANNEL) as conn:
                     delay = 0.1
-                    await conn.execute(NOTIFY, {"channel": CHANNEL, "payload": f"hello:{self.server}"})
+                    await conn.execute(statement("tell"), {"payload": f"hello:{self.server}"})
                     self._listener = conn.info.backend_pid
                     self._on_lost()
                     async for notification in conn.notifies():

@@ -15,7 +15,7 @@ from queues.engine import Config, Engine
 from queues.engine.errors import EngineUnavailable
 from queues.engine.flight import Answers, Flight
 from queues.engine.wakes import KNOWN
-from tests.pace import soon
+from tests.pace import soon, until
 
 from .crew import NO_POLL, Crew, engine_on, enqueue, ids, query
 
@@ -73,13 +73,6 @@ async def until_alone(engine: Engine) -> None:
             engine.wakes._known_until = 0.0
             engine.wakes.tell_others({NOBODY})
             await asyncio.sleep(0.05)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
 
 
 def hearing(engine: Engine) -> set[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from queues.access import EVERYWHERE, Sight
 from queues.engine import EngineUnavailable
 from queues.gauges import Gauge, State, Survey
 from queues.live import MOST_UNSEEN, Sampler, Watcher
+from tests.pace import until
 
 from .conftest import gauge, survey
 
@@ -80,12 +81,6 @@ async def stage() -> AsyncIterator[Stage]:
     for writer in stage.writers:
         writer.cancel()
     await stage.sampler.stop()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  (anything may make it true)
-            await asyncio.sleep(0.005)
 
 
 def shows(browser: Browser, cell: str, text: str) -> bool:
